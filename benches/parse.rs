@@ -1,0 +1,2 @@
+//! Placeholder replaced by the module that owns it.
+fn main() {}

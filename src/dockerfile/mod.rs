@@ -1,0 +1,3 @@
+//! Text to abstract syntax tree: the Dockerfile language. Imports nothing else of kiln.
+
+pub mod ast;

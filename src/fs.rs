@@ -1,0 +1,158 @@
+//! File system access in which every error names its path.
+//!
+//! The functions are thin on purpose: what to do with a file belongs to the module that owns it. Names that come
+//! from outside (archives, images, registries) are joined through `TreePath` and opened beneath a directory
+//! descriptor, never through this file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// An io error with the operation and the path it happened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} `{}`", path.display())]
+pub struct PathError {
+    /// A verb phrase that fits after "cannot".
+    pub operation: &'static str,
+    /// The path as it was used.
+    pub path: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+impl PathError {
+    /// Makes the closure that `map_err` wants.
+    pub fn of<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> PathError + 'a {
+        move |source| PathError { operation, path: path.to_owned(), source }
+    }
+
+    /// Returns whether the cause is that there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Returns whether the cause is a full file system or quota.
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+    }
+}
+
+/// A result whose error names its path.
+pub type Result<T> = std::result::Result<T, PathError>;
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(PathError::of("read", path))
+}
+
+/// Reads a whole file, `None` if there is none.
+pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
+    match read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(PathError::of("open", path))
+}
+
+/// Creates a file that must not exist yet.
+pub fn create_new(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    opened.map_err(PathError::of("create", path))
+}
+
+/// Creates a directory and its parents.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(PathError::of("create the directory", path))
+}
+
+/// Replaces a file in one step: readers see the old bytes or the new, never a part.
+///
+/// `scratch` is a directory on the same file system in which the new bytes are written first.
+pub fn replace(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
+    let fail = PathError::of("write", path);
+    let mut file = tempfile::NamedTempFile::new_in(scratch).map_err(&fail)?;
+    file.write_all(bytes).map_err(&fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Renames within one file system.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(PathError::of("rename to", to))
+}
+
+/// Removes a file; one that is not there counts as removed.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(PathError::of("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a tree with everything in it, also below directories without permissions (the work directory of an
+/// overlay has mode 000); one that is not there counts as removed.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => unlock_directories(path),
+    }
+    fs::remove_dir_all(path).map_err(PathError::of("remove", path))
+}
+
+fn unlock_directories(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    // Best effort: the removal that follows reports what could not be opened.
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock_directories(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_path() {
+        let error = read(Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/no/such/file`");
+        assert!(error.is_not_found());
+    }
+
+    #[test]
+    fn replace_leaves_no_scratch_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, scratch) = (dir.path().join("a"), dir.path().join("tmp"));
+        create_dir_all(&scratch).unwrap();
+        replace(&target, b"one", &scratch).unwrap();
+        replace(&target, b"two", &scratch).unwrap();
+        assert_eq!(read(&target).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn remove_tree_enters_closed_directories() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work/work");
+        create_dir_all(&work).unwrap();
+        fs::set_permissions(&work, fs::Permissions::from_mode(0)).unwrap();
+        remove_tree(&dir.path().join("work")).unwrap();
+        remove_tree(&dir.path().join("work")).unwrap();
+    }
+}

@@ -1,0 +1,35 @@
+//! kiln builds OCI images from Dockerfiles: no daemon, no root, one static binary.
+//!
+//! The library never prints, prompts, exits or reads the user's environment: it returns values and sends
+//! [`event::Event`]s. Modules import strictly downward; `tests/architecture.rs` reads this table and holds them
+//! to it:
+//!
+//! ```text
+//! 7 cli
+//! 6 builder
+//! 5 solve export
+//! 4 source
+//! 3 snapshot cache lint
+//! 2 graph layer store registry
+//! 1 dockerfile dockerignore oci sandbox
+//! 0 digest event diagnostic fs
+//! ```
+
+pub mod cache;
+pub mod diagnostic;
+pub mod digest;
+pub mod dockerfile;
+pub mod dockerignore;
+pub mod event;
+pub mod export;
+pub mod fs;
+pub mod graph;
+pub mod layer;
+pub mod lint;
+pub mod oci;
+pub mod registry;
+pub mod sandbox;
+pub mod snapshot;
+pub mod solve;
+pub mod source;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Runs one process in namespaces of its own.
+
+pub mod spec;

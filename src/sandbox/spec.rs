@@ -1,0 +1,185 @@
+//! What a sandbox is to be: plain data, made by `solve` and `kiln run`, performed only by this folder.
+//!
+//! Host paths are absolute. Paths inside are absolute paths of the new root; the sandbox resolves them beneath
+//! that root, whatever links the root contains.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One process in its own world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// What `/` is.
+    pub root: Root,
+    /// What is mounted beneath it, besides /proc, /dev, /sys and the network's files; parents before children.
+    pub mounts: Vec<Mount>,
+    /// What runs.
+    pub process: Process,
+    /// Which network it sees.
+    pub network: Network,
+    /// How much it may do.
+    pub security: Security,
+    /// The UTS host name.
+    pub hostname: String,
+    /// `/etc/hosts` lines besides the standard ones: (address, name).
+    pub extra_hosts: Vec<(String, String)>,
+    /// Size of /dev/shm in bytes; 0: 64 MiB.
+    pub shm_size: u64,
+}
+
+/// What `/` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// An overlay: `lower` from the uppermost to the lowest; may be empty.
+    Overlay {
+        /// Read-only directories, uppermost first.
+        lower: Vec<PathBuf>,
+        /// The writable directory: the diff.
+        upper: PathBuf,
+        /// The overlay's work directory, on the same file system as `upper`, empty.
+        work: PathBuf,
+    },
+    /// A directory as it is (the copy snapshotter).
+    Directory(PathBuf),
+}
+
+/// Something mounted beneath the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, inside. A missing target is created as a stub and removed again if it is still empty.
+    pub target: PathBuf,
+    /// What.
+    pub kind: MountKind,
+    /// Whether writes are refused.
+    pub readonly: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// `path` (which may be `/`) beneath the host directory `root`, resolved without ever leaving it. Both files
+    /// and directories; a link that leads outside is an error.
+    Bind {
+        /// A host directory.
+        root: PathBuf,
+        /// A path beneath it.
+        path: PathBuf,
+    },
+    /// `path` beneath a tree stacked from layers. A writable one takes `upper` and `work` and is thrown away.
+    Layers {
+        /// Read-only directories, uppermost first.
+        lower: Vec<PathBuf>,
+        /// Where writes go; `None`: read-only.
+        scratch: Option<Scratch>,
+        /// A path beneath the stack.
+        path: PathBuf,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes; 0: the kernel's default.
+        size: u64,
+    },
+    /// A file that exists only in memory: a secret, a script.
+    File {
+        /// The content.
+        #[serde(with = "serde_bytes_base64")]
+        content: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// A Unix socket of the host.
+    Socket {
+        /// The host's path.
+        path: PathBuf,
+        /// Permission bits that it should have inside.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+/// Where the writes to a throw-away mount go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// The writable directory.
+    pub upper: PathBuf,
+    /// The overlay's work directory.
+    pub work: PathBuf,
+}
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The command; `args[0]` without a slash is looked up in the PATH of `env`.
+    pub args: Vec<String>,
+    /// `NAME=value`; of equal names the last wins. HOME is added from /etc/passwd if it is missing.
+    pub env: Vec<String>,
+    /// The working directory, inside; created with mode 0755 and the user as owner if it is missing.
+    pub cwd: PathBuf,
+    /// Who.
+    pub user: User,
+    /// Limits besides the inherited ones.
+    pub rlimits: Vec<Rlimit>,
+}
+
+/// Numeric ids of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A resource limit, `--ulimit name=soft:hard`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `nofile`, `nproc`, … as docker names them.
+    pub name: String,
+    /// Soft limit; `u64::MAX`: unlimited.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX`: unlimited.
+    pub hard: u64,
+}
+
+/// Which network a process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// Its own, with nothing but a loopback device that is up.
+    None,
+}
+
+/// How much a process may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// The default capabilities, seccomp filter, masked and read-only paths.
+    Default,
+    /// Everything that kiln itself may do.
+    Insecure,
+}
+
+mod serde_bytes_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
