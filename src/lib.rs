@@ -15,6 +15,7 @@
 //! 0 digest event diagnostic fs
 //! ```
 
+pub mod builder;
 pub mod cache;
 pub mod diagnostic;
 pub mod digest;

@@ -1,0 +1,191 @@
+//! One build from request to outcome.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
+use crate::event::{Cancel, Reporter};
+use crate::export::Output;
+
+/// Everything that a build is asked to do; made by the command line, complete in itself.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// The state root: store, cache, snapshots.
+    pub state: PathBuf,
+    /// The program that the sandbox starts as its init: kiln itself.
+    pub init: PathBuf,
+    /// The main context.
+    pub context: Context,
+    /// Where the Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// `--build-context name=value`, value as written.
+    pub named_contexts: Vec<(String, String)>,
+    /// `--target`
+    pub target: Option<String>,
+    /// `--build-arg`, in order; later ones win.
+    pub build_args: Vec<(String, String)>,
+    /// `--label`, in order; later ones win.
+    pub labels: Vec<(String, String)>,
+    /// `--tag`, as written.
+    pub tags: Vec<String>,
+    /// `--platform`, as written; empty: this machine's.
+    pub platforms: Vec<String>,
+    /// `--output`; empty: keep the result in the local store.
+    pub outputs: Vec<Output>,
+    /// `--squash`, `--squash-all`
+    pub squash: Squash,
+    /// `--no-cache`, `--no-cache-filter`
+    pub no_cache: NoCache,
+    /// `--pull`: look every reference up again.
+    pub pull: bool,
+    /// `--network`
+    pub network: NetworkMode,
+    /// `--secret`
+    pub secrets: Vec<Secret>,
+    /// `--ssh`: id and the agent's socket.
+    pub ssh: Vec<(String, PathBuf)>,
+    /// `--add-host`: name and address.
+    pub add_hosts: Vec<(String, String)>,
+    /// `--shm-size` in bytes; 0: the default.
+    pub shm_size: u64,
+    /// `--ulimit`
+    pub ulimits: Vec<crate::sandbox::spec::Rlimit>,
+    /// How many steps may run at once.
+    pub jobs: usize,
+    /// SOURCE_DATE_EPOCH in seconds.
+    pub source_date_epoch: Option<i64>,
+    /// How registries are reached.
+    pub registry: RegistrySettings,
+}
+
+/// What the builder must know about registries.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrySettings {
+    /// The content of docker's `config.json`, if there is one.
+    pub docker_config: Option<Vec<u8>>,
+    /// Hosts reached by plain HTTP, besides loopback.
+    pub insecure: Vec<String>,
+    /// Proxy variables as the user has set them: `HTTP_PROXY` and its kin in either case.
+    pub proxies: BTreeMap<String, String>,
+}
+
+/// The main context.
+#[derive(Debug, Clone)]
+pub enum Context {
+    /// A directory.
+    Directory(PathBuf),
+    /// A tar archive, compressed or not, as a file (standard input is spooled by the caller).
+    Archive(PathBuf),
+    /// No files at all.
+    Empty,
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone)]
+pub enum DockerfileSource {
+    /// A file of the host. `display` is what the user typed.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What the user typed.
+        display: String,
+    },
+    /// A path inside an archive context.
+    InContext(String),
+    /// A text, e.g. from standard input.
+    Text {
+        /// Shown in errors, e.g. `<stdin>`.
+        display: String,
+        /// The bytes.
+        text: Vec<u8>,
+    },
+}
+
+/// Which layers are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Squash {
+    /// None.
+    #[default]
+    No,
+    /// Those that this build put on the base.
+    Stage,
+    /// All, the base's as well.
+    All,
+}
+
+/// Whose cached results are not used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NoCache {
+    /// Nobody's.
+    #[default]
+    Never,
+    /// Every step's.
+    All,
+    /// The steps' of these stages.
+    Stages(Vec<String>),
+}
+
+/// The network of RUN steps that do not name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkMode {
+    /// kiln's default: the host's network.
+    #[default]
+    Default,
+    /// The host's.
+    Host,
+    /// None.
+    None,
+}
+
+/// `--secret`
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// Its id.
+    pub id: String,
+    /// Where its value is.
+    pub source: SecretSource,
+}
+
+/// Where a secret's value is.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// In a file, read when a step needs it.
+    File(PathBuf),
+    /// Here, taken from the environment.
+    Value(Vec<u8>),
+}
+
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Value(_) => f.write_str("Value(…)"),
+        }
+    }
+}
+
+/// What a build made.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The manifest.
+    pub manifest: Digest,
+    /// The manifest's size in bytes.
+    pub manifest_size: u64,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// The config: docker's image id.
+    pub config: Digest,
+    /// The names under which it was kept.
+    pub names: Vec<String>,
+}
+
+/// Runs a build. Errors come as a list, because a Dockerfile may have several.
+pub fn build(
+    request: &Build,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Outcome, Vec<Diagnostic>> {
+    let _ = (request, reporter, cancel);
+    Err(vec![Diagnostic::new(crate::diagnostic::Blame::Kiln, "the builder is not wired up yet")])
+}
