@@ -1,1 +1,157 @@
-//! Under construction.
+//! The state root: plain files and rename, no database.
+//!
+//! ```text
+//! blobs/sha256/<hex>          manifests, configs, layers as pulled, layers as packed
+//! snapshots/<id>/             one layer's changes, and its files if something had to mount them (`snapshot/`)
+//! records/step/<xx>/<key>     what a build step made, by cache key (`cache/`)
+//! records/tag/<name>          an image's name -> the digest of its manifest
+//! records/context/<id>        what was known of a context's files when it was last read (`source/`)
+//! mounts/<id>/                directories of RUN --mount=type=cache
+//! locks/<name>                flock files: leases of running builds, steps in flight; never removed while held
+//! tmp/<lease>/                files in the making; belongs to a live lease or is garbage
+//! ```
+//!
+//! Many processes share a root. Everything is written under `tmp/` and renamed into place, content first and the
+//! record that names it last, so that a reader sees a thing whole or not at all and a killed build leaves only
+//! garbage in `tmp/`, which the next one sweeps. The store knows nothing of what the bytes mean.
+
+mod blob;
+mod lock;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+pub use blob::BlobWriter;
+pub use lock::Lock;
+pub use record::RecordKind;
+
+use crate::digest::Digest;
+use crate::fs::{self, PathError};
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Bytes do not have the digest they were announced with.
+    #[error("expected content `{expected}` but got `{actual}`")]
+    Mismatch {
+        /// What was announced.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// A blob that something names is not there.
+    #[error("blob `{0}` is missing from the store")]
+    Missing(Digest),
+    /// A record's bytes make no sense.
+    #[error("record `{}` is damaged", .0.display())]
+    Damaged(PathBuf),
+}
+
+impl StoreError {
+    /// Returns a remedy, if there is one to name.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Path(error) if error.is_full() => Some(
+                "the disk is full: free some space, or name another state root with `--root`"
+                    .into(),
+            ),
+            Self::Path(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Some("name a state root that you may write to with `--root`".into())
+            }
+            Self::Missing(_) => Some("build again with `--no-cache`".into()),
+            Self::Path(_) | Self::Mismatch { .. } | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// An open state root, with a lease that keeps what this process is making.
+pub struct Store {
+    root: PathBuf,
+    scratch: PathBuf,
+    boot: String,
+    _lease: Lock,
+}
+
+impl Store {
+    /// Opens a state root, creating it if need be, and sweeps what dead processes left in `tmp/`.
+    pub fn open(root: &Path) -> Result<Self> {
+        for directory in
+            ["blobs/sha256", "snapshots", "records/step", "records/tag", "records/context"]
+        {
+            fs::create_dir_all(&root.join(directory))?;
+        }
+        for directory in ["mounts", "locks", "tmp"] {
+            fs::create_dir_all(&root.join(directory))?;
+        }
+        let root = std::fs::canonicalize(root).map_err(PathError::of("open", root))?;
+        let (name, lease) = lock::take_lease(&root)?;
+        let scratch = root.join("tmp").join(name);
+        fs::create_dir_all(&scratch)?;
+        lock::sweep(&root);
+        Ok(Self { boot: boot_id(), root, scratch, _lease: lease })
+    }
+
+    /// Returns the state root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the directory for files in the making; on the same file system as everything else.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// Makes a new directory under [`Store::scratch`].
+    pub fn scratch_dir(&self) -> Result<PathBuf> {
+        let made = tempfile::Builder::new().prefix("d").tempdir_in(&self.scratch);
+        Ok(made.map_err(PathError::of("create a directory in", &self.scratch))?.keep())
+    }
+
+    /// Returns where the snapshot of that name is or will be.
+    pub fn snapshot_dir(&self, id: &str) -> PathBuf {
+        self.root.join("snapshots").join(id)
+    }
+
+    /// Returns where the cache mount of that name is or will be.
+    pub fn mount_dir(&self, id: &str) -> PathBuf {
+        self.root.join("mounts").join(id)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next process that opens the store.
+        let _ = fs::remove_tree(&self.scratch);
+    }
+}
+
+/// The kernel's id of this boot; empty where it has none, so that all records count as of this boot.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_sweeps_the_garbage_of_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Store::open(dir.path()).unwrap();
+        let dead = dir.path().join("tmp/lease-dead");
+        fs::create_dir_all(&dead.join("x")).unwrap();
+        let second = Store::open(dir.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(live.scratch().exists() && second.scratch().exists());
+        let scratch = live.scratch().to_owned();
+        drop(live);
+        assert!(!scratch.exists());
+    }
+}

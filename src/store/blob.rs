@@ -1,0 +1,142 @@
+//! Blobs: bytes by their SHA-256.
+//!
+//! A blob that is there is whole and has that digest: it is hashed while it is written and renamed into place only
+//! when the hash is known. Putting the same bytes twice is the same as once.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::{Result, Store, StoreError};
+use crate::digest::{Digest, HashingReader, Sha256Hasher};
+use crate::fs::{self, PathError};
+
+/// Manifests, indexes and configs larger than this are refused.
+const SMALL_BLOB_LIMIT: u64 = 16 << 20;
+
+/// A blob in the making.
+pub struct BlobWriter<'a> {
+    store: &'a Store,
+    file: tempfile::NamedTempFile,
+    hasher: Sha256Hasher,
+    size: u64,
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlobWriter<'_> {
+    /// Returns where the bytes are until then; for error messages.
+    pub fn path(&self) -> &std::path::Path {
+        self.file.path()
+    }
+
+    /// Puts the blob in its place, whatever its digest is; returns digest and size.
+    pub fn commit(self) -> Result<(Digest, u64)> {
+        let digest = self.hasher.digest();
+        let place = self.store.blob_path(&digest);
+        if !place.exists() {
+            let persisted = self.file.persist(&place);
+            persisted.map_err(|error| PathError::of("write", &place)(error.error))?;
+        }
+        Ok((digest, self.size))
+    }
+
+    /// Puts the blob in its place if it has the digest that was announced.
+    pub fn commit_as(self, expected: &Digest) -> Result<u64> {
+        let actual = self.hasher.clone().digest();
+        if actual != *expected {
+            return Err(StoreError::Mismatch { expected: *expected, actual });
+        }
+        self.commit().map(|(_, size)| size)
+    }
+}
+
+impl Store {
+    /// Returns where the blob is or will be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Returns the size of the blob, `None` if it is not there.
+    pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        std::fs::metadata(self.blob_path(digest)).ok().map(|meta| meta.len())
+    }
+
+    /// Opens a blob that is known to be there.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        fs::open(&self.blob_path(digest)).map_err(|error| match error.is_not_found() {
+            true => StoreError::Missing(*digest),
+            false => error.into(),
+        })
+    }
+
+    /// Reads a small blob whole and verifies it.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let file = self.open_blob(digest)?;
+        let mut reader = HashingReader::new(file.take(SMALL_BLOB_LIMIT + 1));
+        let mut bytes = Vec::new();
+        let path = self.blob_path(digest);
+        reader.read_to_end(&mut bytes).map_err(PathError::of("read", &path))?;
+        let actual = reader.into_parts().1.digest();
+        if actual != *digest {
+            return Err(StoreError::Mismatch { expected: *digest, actual });
+        }
+        Ok(bytes)
+    }
+
+    /// Starts a blob.
+    pub fn new_blob(&self) -> Result<BlobWriter<'_>> {
+        let file = tempfile::Builder::new().prefix("b").tempfile_in(&self.scratch);
+        let file = file.map_err(PathError::of("create a file in", &self.scratch))?;
+        // Blobs hold nothing that their image does not hold; the root's own mode guards them.
+        Ok(BlobWriter { store: self, file, hasher: Sha256Hasher::new(), size: 0 })
+    }
+
+    /// Puts bytes that are already in memory.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if self.blob_size(&digest).is_some() {
+            return Ok(digest);
+        }
+        let mut writer = self.new_blob()?;
+        let path = writer.path().to_owned();
+        writer.write_all(bytes).map_err(PathError::of("write", &path))?;
+        writer.commit_as(&digest)?;
+        Ok(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_verified_going_in_and_coming_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let digest = store.put_blob(b"hello").unwrap();
+        assert_eq!(store.put_blob(b"hello").unwrap(), digest);
+        assert_eq!(store.read_blob(&digest).unwrap(), b"hello");
+
+        let mut writer = store.new_blob().unwrap();
+        writer.write_all(b"other").unwrap();
+        let refused = writer.commit_as(&digest).unwrap_err();
+        assert!(matches!(refused, StoreError::Mismatch { .. }));
+
+        std::fs::write(store.blob_path(&digest), b"hellO").unwrap();
+        assert!(matches!(store.read_blob(&digest), Err(StoreError::Mismatch { .. })));
+        let absent = Digest::of(b"absent");
+        assert!(matches!(store.read_blob(&absent), Err(StoreError::Missing(_))));
+    }
+}

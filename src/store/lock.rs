@@ -1,0 +1,107 @@
+//! Locks between processes: `flock` on files under `locks/`.
+//!
+//! The kernel releases a lock when its holder dies, however it dies, so a lock never outlives its owner. A file is
+//! removed only by whoever holds it, after which it is useless: takers check that what they locked is still what
+//! the name means.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Result, Store};
+use crate::fs::{self, PathError};
+
+/// A held lock; released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still held here: whoever waits for the file sees that its name is gone and makes a new one.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Store {
+    /// Waits for the lock `name`, asking `give_up` now and then; `None` if it said so.
+    pub fn lock(&self, name: &str, give_up: &dyn Fn() -> bool) -> Result<Option<Lock>> {
+        let path = self.root.join("locks").join(name);
+        let mut pause = std::time::Duration::from_millis(1);
+        loop {
+            if let Some(lock) = try_lock(&path)? {
+                return Ok(Some(lock));
+            }
+            if give_up() {
+                return Ok(None);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(std::time::Duration::from_millis(50));
+        }
+    }
+
+    /// Takes the lock `name` if nobody holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<Lock>> {
+        try_lock(&self.root.join("locks").join(name))
+    }
+}
+
+fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let fail = PathError::of("lock", path);
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(&fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(fail(error).into()),
+    }
+    let held = file.metadata().map_err(&fail)?.ino();
+    let named = std::fs::metadata(path).map(|meta| meta.ino());
+    Ok(named.is_ok_and(|inode| inode == held).then(|| Lock { path: path.to_owned(), _file: file }))
+}
+
+/// Takes a lease of a new name for this process.
+pub(super) fn take_lease(root: &Path) -> Result<(String, Lock)> {
+    let pid = std::process::id();
+    for attempt in 0_u32.. {
+        let name = format!("lease-{pid}-{attempt}");
+        // A scratch directory of that name may belong to a process of another pid namespace.
+        if root.join("tmp").join(&name).exists() {
+            continue;
+        }
+        if let Some(lock) = try_lock(&root.join("locks").join(&name))? {
+            return Ok((name, lock));
+        }
+    }
+    unreachable!("four billion leases of one process")
+}
+
+/// Removes scratch directories whose lease nobody holds. What cannot be removed is left for the next time.
+pub(super) fn sweep(root: &Path) {
+    let Ok(entries) = std::fs::read_dir(root.join("tmp")) else { return };
+    for entry in entries.flatten() {
+        let lease = root.join("locks").join(entry.file_name());
+        if let Ok(Some(_lock)) = try_lock(&lease) {
+            let _ = fs::remove_tree(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let held = store.try_lock("a").unwrap();
+        assert!(held.is_some());
+        assert!(store.try_lock("a").unwrap().is_none());
+        assert!(store.lock("a", &|| true).unwrap().is_none());
+        drop(held);
+        assert!(store.lock("a", &|| true).unwrap().is_some());
+    }
+}

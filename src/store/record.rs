@@ -1,0 +1,187 @@
+//! Records: one small checksummed file a name, written by rename.
+//!
+//! ```text
+//! kiln-record 1 <boot id or "-"> <blake3 of the body>\n<body>
+//! ```
+//!
+//! Content is written before the record that names it, but neither is flushed to the disk one by one. So a record
+//! carries the id of the boot that wrote it. After a reboot the order of the writes is known to have held only for
+//! records that a `syncfs` of the state root had passed: [`Store::settle`] notes how far that is. All others are as
+//! if they had never been written.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Result, Store};
+use crate::digest::ContentDigest;
+use crate::fs::{self, PathError};
+
+/// What a record is about; each kind has its own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// What a build step made, by cache key.
+    Step,
+    /// An image's name.
+    Tag,
+    /// What was known of a context's files.
+    Context,
+}
+
+impl RecordKind {
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Tag => "tag",
+            Self::Context => "context",
+        }
+    }
+}
+
+const MAGIC: &str = "kiln-record 1";
+
+impl Store {
+    /// Returns where the record of that name is. Names are file names: the caller escapes what is not.
+    fn record_path(&self, kind: RecordKind, name: &str) -> PathBuf {
+        let directory = self.root.join("records").join(kind.directory());
+        match kind {
+            RecordKind::Step => directory.join(&name[..2]).join(name),
+            RecordKind::Tag | RecordKind::Context => directory.join(name),
+        }
+    }
+
+    /// Reads a record; `None` if there is none, or none that can be trusted.
+    pub fn record(&self, kind: RecordKind, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.record_path(kind, name);
+        let Some(bytes) = fs::read_if_present(&path)? else { return Ok(None) };
+        let Some((boot, body)) = open_envelope(&bytes) else { return Ok(None) };
+        if boot != self.boot && !self.is_settled(&boot, &path) {
+            return Ok(None);
+        }
+        Ok(Some(body.to_vec()))
+    }
+
+    /// Writes a record, replacing what was there.
+    pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
+        let path = self.record_path(kind, name);
+        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
+        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
+        bytes.extend_from_slice(body);
+        match fs::replace(&path, &bytes, &self.scratch) {
+            Err(error) if error.is_not_found() => {
+                let parent = path.parent().expect("records lie in directories");
+                fs::create_dir_all(parent)?;
+                Ok(fs::replace(&path, &bytes, &self.scratch)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Removes a record; returns whether there was one.
+    pub fn remove_record(&self, kind: RecordKind, name: &str) -> Result<bool> {
+        let path = self.record_path(kind, name);
+        let there = path.exists();
+        fs::remove_file(&path)?;
+        Ok(there)
+    }
+
+    /// Marks a record as used just now, for the garbage collector. A failure only makes it look older.
+    pub fn touch_record(&self, kind: RecordKind, name: &str) {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        let _ = utimensat(CWD, self.record_path(kind, name), &times, AtFlags::empty());
+    }
+
+    /// Lists the names of a kind that has no subdirectories, sorted.
+    pub fn record_names(&self, kind: RecordKind) -> Result<Vec<String>> {
+        let directory = self.root.join("records").join(kind.directory());
+        let fail = PathError::of("list", &directory);
+        let entries = std::fs::read_dir(&directory).map_err(&fail)?;
+        let names =
+            entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<std::io::Result<Vec<_>>>().map_err(&fail)?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Flushes the state root's file system, after which every record written before now survives a crash of the
+    /// machine. Slow (it waits for the disk); run by a process of its own after a build that wrote something.
+    pub fn settle(&self) -> Result<()> {
+        let now = SystemTime::now();
+        let fail = PathError::of("flush", &self.root);
+        let directory = std::fs::File::open(&self.root).map_err(&fail)?;
+        rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let path = self.settled_path(&self.boot);
+        Ok(fs::replace(&path, seconds.to_string().as_bytes(), &self.scratch)?)
+    }
+
+    fn settled_path(&self, boot: &str) -> PathBuf {
+        self.root.join("records").join(format!("settled-{boot}"))
+    }
+
+    fn is_settled(&self, boot: &str, record: &std::path::Path) -> bool {
+        let settled = std::fs::read_to_string(self.settled_path(boot)).ok();
+        let until = settled.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let written = std::fs::metadata(record).and_then(|meta| meta.modified());
+        match (until, written) {
+            (Some(until), Ok(written)) => written < UNIX_EPOCH + until,
+            _ => false,
+        }
+    }
+}
+
+/// Takes a record's bytes apart into boot id and body; `None` if they are damaged.
+fn open_envelope(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let header = std::str::from_utf8(&bytes[..end]).ok()?.strip_prefix(MAGIC)?;
+    let (boot, sum) = header.trim_start().split_once(' ')?;
+    let body = &bytes[end + 1..];
+    let boot = if boot == "-" { "" } else { boot };
+    (ContentDigest::of(body).hex() == sum).then(|| (boot.to_owned(), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_damaged_record_is_no_record() {
+        let (_dir, store) = store();
+        store.put_record(RecordKind::Step, "abcd", b"body").unwrap();
+        assert_eq!(store.record(RecordKind::Step, "abcd").unwrap().unwrap(), b"body");
+        let path = store.record_path(RecordKind::Step, "abcd");
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(store.record(RecordKind::Step, "abcd").unwrap(), None);
+        assert_eq!(store.record(RecordKind::Step, "absent").unwrap(), None);
+    }
+
+    #[test]
+    fn after_a_reboot_only_settled_records_count() {
+        let (_dir, mut store) = store();
+        store.boot = "before".into();
+        store.put_record(RecordKind::Tag, "unsettled", b"x").unwrap();
+        store.boot = "after".into();
+        assert_eq!(store.record(RecordKind::Tag, "unsettled").unwrap(), None);
+
+        store.boot = "before".into();
+        store.put_record(RecordKind::Tag, "settled", b"x").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(5);
+        let file = std::fs::File::options().append(true);
+        let file = file.open(store.record_path(RecordKind::Tag, "settled")).unwrap();
+        file.set_modified(old).unwrap();
+        store.settle().unwrap();
+        store.boot = "after".into();
+        assert_eq!(store.record(RecordKind::Tag, "settled").unwrap().unwrap(), b"x");
+    }
+}
