@@ -7,12 +7,43 @@
 //!
 //! The types are here; encodings and algorithms are in the siblings.
 
+mod archive;
+mod changes;
+mod compress;
+mod contents;
+mod diff;
+mod disk;
+mod edit;
+mod encoding;
+mod error;
+mod gzip;
+mod header;
+mod materialise;
+mod node;
+mod pack;
 mod path;
+mod reader;
+mod sparse;
+mod tree;
+mod unpack;
+pub mod whiteout;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+pub use archive::Limits;
+pub use compress::{Compression, Encoder, Format, decoder, detect};
+pub use contents::{DirectoryContents, Nowhere, TarContents, TreeContents};
+pub use diff::{Found, Inode, Opacity, diff_upper};
+pub use disk::{Flavour, OverlayXattrs, Owners};
+pub use edit::Edit;
+pub use error::{LayerError, Result};
+pub use materialise::materialise;
+pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
+pub use pack::{PackOptions, file_offsets, pack};
 pub use path::TreePath;
+pub use tree::{LastLink, Tree, Walk};
+pub use unpack::{is_archive, read_archive, unpack};
 
 use crate::digest::ContentDigest;
 

@@ -4,7 +4,6 @@
 //! or contains NUL; the root is the empty path. Bytes, because names on Linux are bytes. Ordering is by
 //! component, so a directory is followed at once by everything in it.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -34,6 +33,13 @@ impl TreePath {
             }
         }
         Some(Self(parts.join(&b'/')))
+    }
+
+    /// Takes bytes that must be a path already normalised; `None` if they are not.
+    pub fn from_normalised(bytes: Vec<u8>) -> Option<Self> {
+        let harmless = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
+        let normalised = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(harmless);
+        normalised.then_some(Self(bytes))
     }
 
     /// Returns the path with one more component; `None` if `name` is not a single harmless component.
@@ -121,19 +127,14 @@ impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
         // A slash sorts before every other byte of a name (NUL cannot occur), which orders by component.
         let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        let differ = self.0.iter().zip(&other.0).find(|(a, b)| a != b);
+        differ.map_or_else(|| self.0.len().cmp(&other.0.len()), |(a, b)| rank(a).cmp(&rank(b)))
     }
 }
 
 impl PartialOrd for TreePath {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-impl Borrow<[u8]> for TreePath {
-    fn borrow(&self) -> &[u8] {
-        &self.0
     }
 }
 

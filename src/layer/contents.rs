@@ -1,0 +1,166 @@
+//! Where contents can be read: a directory, an uncompressed tar, a tree, or nowhere.
+//!
+//! Invariant: only regular files are opened, and only beneath the place that is named; a link or a device that
+//! has taken a file's place is an error. Nothing is verified here: whoever reads knows the digest.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+
+use super::pack::{PackOptions, file_offsets};
+use super::{Changes, Contents, Tree, TreePath};
+use crate::fs::PathError;
+
+/// How files are looked for beneath a directory: never out of it, never through a link.
+pub(super) const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+/// Contents that cannot be read, for trees that are only looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+impl Nowhere {
+    /// Returns it as a tree wants it.
+    pub fn shared() -> Arc<dyn Contents> {
+        Arc::new(Self)
+    }
+}
+
+impl Contents for Nowhere {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into()))
+    }
+}
+
+/// The files of a directory on disk.
+#[derive(Debug)]
+pub struct DirectoryContents {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+impl DirectoryContents {
+    /// Opens the directory; it may be renamed afterwards.
+    pub fn open(path: &Path) -> crate::fs::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty());
+        let root = root.map_err(|error| PathError::of("open", path)(error.into()))?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+}
+
+impl Contents for DirectoryContents {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        let fail = |error: io::Error| PathError::of("open", &self.path.join(path.as_path()))(error);
+        // Without blocking, lest a pipe that took the file's place stop the build.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat2(&self.root, path.as_path(), flags, Mode::empty(), BENEATH);
+        let file = file.map_err(|error| fail(error.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+        }
+        Ok(Box::new(File::from(file)))
+    }
+}
+
+/// Parts of one file, such as an uncompressed tar or the spooled contents of an archive.
+#[derive(Debug)]
+pub struct TarContents {
+    file: File,
+    offsets: HashMap<TreePath, (u64, u64)>,
+}
+
+impl TarContents {
+    /// Takes a file and where in it, at which offset and of which size, each content is.
+    pub const fn new(file: File, offsets: HashMap<TreePath, (u64, u64)>) -> Self {
+        Self { file, offsets }
+    }
+
+    /// Takes a tar that [`super::pack`] made of `changes`.
+    pub fn of_pack(file: File, changes: &Changes, options: &PackOptions) -> super::Result<Self> {
+        Ok(Self::new(file, file_offsets(changes, options)?))
+    }
+}
+
+impl Contents for TarContents {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        let missing = || PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into());
+        let (offset, size) = *self.offsets.get(path).ok_or_else(missing)?;
+        Ok(Box::new(Part { file: &self.file, offset, left: size }))
+    }
+}
+
+/// A part of a file, read without moving its position, so that many can be read at once.
+struct Part<'a> {
+    file: &'a File,
+    offset: u64,
+    left: u64,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.file.read_at(&mut buf[..most], self.offset)?;
+        self.offset += n as u64;
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// The files of a tree, each read where the tree has it from.
+#[derive(Debug, Clone)]
+pub struct TreeContents(pub Tree);
+
+impl Contents for TreeContents {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        self.0.open(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::clean(text).unwrap()
+    }
+
+    #[test]
+    fn a_directory_is_never_left() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("root")).unwrap();
+        std::fs::write(dir.path().join("secret"), "s").unwrap();
+        std::fs::write(dir.path().join("root/file"), "f").unwrap();
+        let root = dir.path().join("root");
+        std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("up")).unwrap();
+        let contents = DirectoryContents::open(&root).unwrap();
+        let mut text = String::new();
+        contents.open(&path("file")).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "f");
+        for name in ["link", "up/secret", "none", ""] {
+            assert!(contents.open(&path(name)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_are_read_independently() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let offsets = HashMap::from([(path("a"), (2, 3)), (path("b"), (5, 100))]);
+        let contents = TarContents::new(file, offsets);
+        let (mut a, mut b) =
+            (contents.open(&path("a")).unwrap(), contents.open(&path("b")).unwrap());
+        let (mut left, mut right) = (String::new(), String::new());
+        b.read_to_string(&mut right).unwrap();
+        a.read_to_string(&mut left).unwrap();
+        assert_eq!((left.as_str(), right.as_str()), ("234", "56789"));
+    }
+}

@@ -1,0 +1,400 @@
+//! `Edit`: a tree being changed, and what has been touched so far.
+//!
+//! Invariant: applying the changes that [`Edit::finish`] returns to the base gives the tree it returns. Every
+//! directory above a change is among them with its metadata, as containerd's `includeParents` has it, so that a
+//! layer stands alone. Paths are literal; whoever edits resolves links first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::error::{Result, misfit};
+use super::node::{LinkGroup, Node};
+use super::tree::default_directory;
+use super::{Change, Changes, Kind, Metadata, Tree, TreePath};
+
+/// For what an edit records, which decides how it says that lower layers' files are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recording {
+    /// A step: every file that is gone is named.
+    Step,
+    /// A layer made elsewhere, over the layers below it: directories may be cleared.
+    Layer,
+    /// The same, but nobody knows what is below it.
+    LoneLayer,
+}
+
+/// A tree being changed.
+pub struct Edit {
+    base: Tree,
+    tree: Tree,
+    touched: BTreeSet<TreePath>,
+    /// Where a directory, or whatever a lower layer has, was lost with everything in it.
+    emptied: BTreeSet<TreePath>,
+    recording: Recording,
+    /// The names of the base's hard-linked files, once they have been asked for.
+    base_names: Option<HashMap<LinkGroup, Vec<TreePath>>>,
+}
+
+impl Edit {
+    /// Starts from a tree.
+    pub fn new(base: Tree) -> Self {
+        Self::recording(base, Recording::Step)
+    }
+
+    pub(super) fn recording(base: Tree, recording: Recording) -> Self {
+        let tree = base.clone();
+        let (touched, emptied) = (BTreeSet::new(), BTreeSet::new());
+        Self { base, tree, touched, emptied, recording, base_names: None }
+    }
+
+    /// Returns the tree as it is now.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns whether a path was put or removed since the beginning.
+    pub fn is_touched(&self, path: &TreePath) -> bool {
+        self.touched.contains(path)
+    }
+
+    /// Makes a directory and whichever parents are missing, all with `meta`; one that is there stays as it is.
+    /// Returns those that were made.
+    pub fn mkdir_all(&mut self, path: &TreePath, meta: &Metadata) -> Result<Vec<TreePath>> {
+        let mut made = Vec::new();
+        let mut at = TreePath::root();
+        for name in path.components() {
+            at = at.join(name).ok_or_else(|| misfit(path, "has an invalid name"))?;
+            match self.tree.get(&at) {
+                Some(node) if node.is_directory() => {}
+                Some(_) => return Err(misfit(&at, "is not a directory")),
+                None => {
+                    self.put(&at, Node::directory(meta.clone()))?;
+                    made.push(at.clone());
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Puts a node at a path, replacing what is there; a directory over a directory keeps what is in it. Missing
+    /// parents become directories of root with mode 0755.
+    pub fn put(&mut self, path: &TreePath, node: Node) -> Result<()> {
+        if let Some(parent) = path.parent()
+            && self.tree.get(&parent).is_none()
+        {
+            self.mkdir_all(&parent, &default_directory())?;
+        }
+        self.note_loss(path, node.is_directory());
+        self.tree.put(path, node.alone(node.meta().clone()))?;
+        self.touched.insert(path.clone());
+        Ok(())
+    }
+
+    /// Removes a path with everything beneath it and returns whether there was anything.
+    pub fn remove(&mut self, path: &TreePath) -> Result<bool> {
+        self.note_loss(path, false);
+        let removed = self.tree.remove(path)?.is_some();
+        if removed {
+            self.touched.insert(path.clone());
+        }
+        Ok(removed)
+    }
+
+    /// Makes `path` another name of the file at `to`.
+    pub fn link(&mut self, path: &TreePath, to: &TreePath) -> Result<()> {
+        if path == to {
+            return Err(misfit(path, "is a hard link to itself"));
+        }
+        let group = self.tree.get(to).and_then(Node::group).cloned();
+        let group = match group {
+            Some(group) => {
+                self.touch_names(to, &group);
+                group
+            }
+            None => LinkGroup::new(to.clone()),
+        };
+        if let Some(parent) = path.parent() {
+            self.mkdir_all(&parent, &default_directory())?;
+        }
+        self.note_loss(path, false);
+        self.tree.link(path, to, &group)?;
+        self.touched.extend([path.clone(), to.clone()]);
+        Ok(())
+    }
+
+    /// Gives a path, and all other names of the same file, new metadata.
+    pub fn set_metadata(&mut self, path: &TreePath, meta: &Metadata) -> Result<()> {
+        let node = self.tree.shared(path).ok_or_else(|| misfit(path, "does not exist"))?;
+        if node.is_directory() {
+            self.tree.put(path, Node::directory(meta.clone()))?;
+            self.touched.insert(path.clone());
+            return Ok(());
+        }
+        let (mut node, group) = (Arc::clone(node), node.group().cloned());
+        Node::changed(&mut node).meta = meta.clone();
+        let names = group.map_or_else(|| vec![path.clone()], |group| self.tree.names_of(&group));
+        for name in names {
+            self.tree.put(&name, Node::clone(&node))?;
+            self.touched.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Returns what lower layers have in a directory.
+    pub(super) fn base_children(&self, directory: &TreePath) -> Vec<TreePath> {
+        let children = self.base.get(directory).and_then(Node::children).into_iter().flatten();
+        children.filter_map(|(name, _)| directory.join(name)).collect()
+    }
+
+    /// Returns whether this edit has put something at a path or beneath it that is still there.
+    pub(super) fn has_put_beneath(&self, path: &TreePath) -> bool {
+        let touched = self.touched.range(path..).take_while(|next| next.starts_with(path));
+        touched.into_iter().any(|path| self.tree.get(path).is_some())
+    }
+
+    /// Records that a path is gone from the layers below, whether or not it is known to be there.
+    pub(super) fn whiteout(&mut self, path: &TreePath) -> Result<()> {
+        self.tree.remove(path)?;
+        self.emptied.insert(path.clone());
+        self.touched.insert(path.clone());
+        Ok(())
+    }
+
+    /// Records that of a directory only what this edit put there remains.
+    pub(super) fn clear(&mut self, path: &TreePath) -> Result<()> {
+        if self.emptied.contains(path) {
+            return Ok(());
+        }
+        let beneath: Vec<TreePath> = self.tree.walk(path).skip(1).map(|(path, _)| path).collect();
+        for child in beneath.iter().rev() {
+            if !self.has_put_beneath(child) {
+                self.tree.remove(child)?;
+            }
+        }
+        self.emptied.insert(path.clone());
+        self.touched.insert(path.clone());
+        Ok(())
+    }
+
+    /// Returns the tree and how it differs from the base.
+    pub fn finish(self) -> (Tree, Changes) {
+        let mut changes = Changes::new();
+        let mut firsts: HashMap<LinkGroup, TreePath> = HashMap::new();
+        for path in &self.touched {
+            if let Some(change) = self.change_of(path, &mut firsts) {
+                changes.insert(path.clone(), change);
+            }
+        }
+        if self.recording == Recording::Step {
+            for path in &self.emptied {
+                if let (Some(base), Some(now)) = (self.base.get(path), self.tree.get(path)) {
+                    record_losses(path, (base, now), &mut changes);
+                }
+            }
+        }
+        include_parents(&mut changes, &self.tree);
+        (self.tree, changes)
+    }
+
+    fn change_of(
+        &self,
+        path: &TreePath,
+        firsts: &mut HashMap<LinkGroup, TreePath>,
+    ) -> Option<Change> {
+        let known = self.recording != Recording::LoneLayer;
+        let Some(node) = self.tree.get(path) else {
+            // What lies beneath something that is itself gone, or is no directory any more, needs no mention.
+            let parent = path.parent().and_then(|parent| self.tree.get(&parent));
+            let gone =
+                parent.is_some_and(Node::is_directory) && (!known || self.base.get(path).is_some());
+            return gone.then_some(Change::Remove);
+        };
+        let meta = node.meta().clone();
+        let cleared = self.recording != Recording::Step
+            && node.is_directory()
+            && self.emptied.contains(path)
+            && (!known || self.base.get(path).is_some_and(Node::is_directory));
+        if cleared {
+            return Some(Change::Clear { meta });
+        }
+        let first = node.group().and_then(|group| {
+            let first = firsts.entry(group.clone()).or_insert_with(|| path.clone());
+            (first != path).then(|| first.clone())
+        });
+        let kind = first.map_or_else(|| node.kind(), |to| Kind::Hardlink { to });
+        Some(Change::Put { kind, meta })
+    }
+
+    fn note_loss(&mut self, path: &TreePath, directory_follows: bool) {
+        if !directory_follows && self.tree.get(path).is_some_and(Node::is_directory) {
+            self.emptied.insert(path.clone());
+        }
+    }
+
+    /// A link to one name of a file of the base takes all its names along: a layer cannot link into another.
+    fn touch_names(&mut self, to: &TreePath, group: &LinkGroup) {
+        if self.touched.contains(to) {
+            return;
+        }
+        let base = &self.base;
+        let names = self.base_names.get_or_insert_with(|| names_by_group(base));
+        let still = |name: &&TreePath| {
+            self.tree.get(name).and_then(Node::group).is_some_and(|other| other == group)
+        };
+        let names = names.get(group).into_iter().flatten();
+        self.touched.extend(names.filter(still).cloned());
+    }
+}
+
+fn names_by_group(tree: &Tree) -> HashMap<LinkGroup, Vec<TreePath>> {
+    let mut names: HashMap<LinkGroup, Vec<TreePath>> = HashMap::new();
+    for (path, node) in tree.walk(&TreePath::root()) {
+        if let Some(group) = node.group() {
+            names.entry(group.clone()).or_default().push(path);
+        }
+    }
+    names
+}
+
+/// Records what directories of the base have and their successors do not.
+fn record_losses(path: &TreePath, (base, now): (&Node, &Node), changes: &mut Changes) {
+    let (Some(before), Some(after)) = (base.children(), now.children()) else { return };
+    for (name, old) in before {
+        let Some(path) = path.join(name) else { continue };
+        match after.get(name) {
+            None => drop(changes.insert(path, Change::Remove)),
+            Some(new) if Arc::ptr_eq(old, new) => {}
+            Some(new) => record_losses(&path, (old, new), changes),
+        }
+    }
+}
+
+/// Adds every directory above a change, except the root, with the metadata it has in `tree`.
+pub(super) fn include_parents(changes: &mut Changes, tree: &Tree) {
+    let paths: Vec<TreePath> = changes.iter().map(|(path, _)| path.clone()).collect();
+    for path in paths {
+        let mut above = path.parent();
+        while let Some(parent) = above.filter(|parent| !parent.is_root()) {
+            if changes.get(&parent).is_some() {
+                break;
+            }
+            let meta = tree.get(&parent).map_or_else(default_directory, |node| node.meta().clone());
+            changes.put(parent.clone(), Kind::Directory, meta);
+            above = parent.parent();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::ContentDigest;
+    use crate::layer::{Nowhere, Origin};
+
+    fn path(text: &str) -> TreePath {
+        TreePath::clean(text).unwrap()
+    }
+
+    fn node(text: &str) -> Node {
+        let kind = Kind::File { size: 1, content: ContentDigest::of(text.as_bytes()) };
+        let origin = || Origin { contents: Nowhere::shared(), path: path(text) };
+        Node::of(&kind, Metadata::default(), origin).unwrap()
+    }
+
+    fn base(files: &[&str]) -> Tree {
+        let mut edit = Edit::new(Tree::empty());
+        for file in files {
+            edit.put(&path(file), node(file)).unwrap();
+        }
+        edit.finish().0
+    }
+
+    /// Prints changes as `D /dir`, `F /file`, `H /link`, `- /removed`, and checks the invariant.
+    fn finish(edit: Edit) -> Vec<String> {
+        let base = edit.base.clone();
+        let (tree, changes) = edit.finish();
+        let again = base.apply(&changes, &Nowhere::shared()).unwrap();
+        let list = |tree: &Tree| -> Vec<_> {
+            let seen = tree.walk(&TreePath::root());
+            seen.map(|(path, node)| (path, node.kind(), node.meta().clone())).collect()
+        };
+        assert_eq!(list(&again), list(&tree));
+        let mark = |change: &Change| match change {
+            Change::Put { kind: Kind::Directory, .. } => 'D',
+            Change::Put { kind: Kind::Hardlink { .. }, .. } => 'H',
+            Change::Put { .. } => 'F',
+            Change::Remove => '-',
+            Change::Clear { .. } => 'C',
+        };
+        changes.iter().map(|(path, change)| format!("{} {path}", mark(change))).collect()
+    }
+
+    #[test]
+    fn parents_are_included_but_not_the_root() {
+        let mut edit = Edit::new(base(&["a/b/c", "x/y"]));
+        edit.put(&path("a/b/d"), node("d")).unwrap();
+        assert_eq!(finish(edit), ["D /a", "D /a/b", "F /a/b/d"]);
+    }
+
+    #[test]
+    fn only_what_existed_is_removed() {
+        let mut edit = Edit::new(base(&["a/b"]));
+        edit.put(&path("a/new"), node("n")).unwrap();
+        assert!(edit.remove(&path("a/new")).unwrap());
+        assert!(!edit.remove(&path("none")).unwrap());
+        assert!(edit.remove(&path("a/b")).unwrap());
+        assert_eq!(finish(edit), ["D /a", "- /a/b"]);
+    }
+
+    #[test]
+    fn a_directory_made_anew_loses_what_was_in_it() {
+        let mut edit = Edit::new(base(&["d/x/1", "d/x/2", "d/y", "d/z"]));
+        edit.remove(&path("d")).unwrap();
+        edit.put(&path("d/x/2"), node("2")).unwrap();
+        edit.put(&path("d/y/deep"), node("y")).unwrap();
+        let expected =
+            ["D /d", "D /d/x", "- /d/x/1", "F /d/x/2", "D /d/y", "F /d/y/deep", "- /d/z"];
+        assert_eq!(finish(edit), expected);
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_a_directory_and_back() {
+        let mut edit = Edit::new(base(&["d/x"]));
+        edit.put(&path("d/new"), node("n")).unwrap();
+        edit.put(&path("d"), node("d")).unwrap();
+        assert_eq!(finish(edit), ["F /d"]);
+        let mut edit = Edit::new(base(&["d/x"]));
+        edit.put(&path("d"), node("d")).unwrap();
+        edit.put(&path("d"), Node::directory(Metadata::default())).unwrap();
+        assert_eq!(finish(edit), ["D /d", "- /d/x"]);
+    }
+
+    #[test]
+    fn links_name_the_first_and_take_the_others_along() {
+        let mut edit = Edit::new(base(&["m"]));
+        edit.link(&path("z"), &path("m")).unwrap();
+        edit.link(&path("a"), &path("z")).unwrap();
+        let linked = edit.tree().clone();
+        assert_eq!(finish(edit), ["F /a", "H /m", "H /z"]);
+        let mut edit = Edit::new(linked.clone());
+        edit.link(&path("n"), &path("m")).unwrap();
+        assert_eq!(finish(edit), ["F /a", "H /m", "H /n", "H /z"]);
+        let mut edit = Edit::new(linked.clone());
+        edit.put(&path("a"), node("other")).unwrap();
+        assert_eq!(finish(edit), ["F /a"]);
+        let mut edit = Edit::new(linked);
+        edit.set_metadata(&path("z"), &Metadata { mode: 0o600, ..Metadata::default() }).unwrap();
+        assert_eq!(finish(edit), ["F /a", "H /m", "H /z"]);
+    }
+
+    #[test]
+    fn mkdir_all_keeps_what_is_there() {
+        let mut edit = Edit::new(base(&["a/file"]));
+        let meta = Metadata { mode: 0o700, uid: 5, ..Metadata::default() };
+        assert_eq!(edit.mkdir_all(&path("a/b/c"), &meta).unwrap(), [path("a/b"), path("a/b/c")]);
+        assert_eq!(edit.tree().get(&path("a")).unwrap().meta().mode, 0o755);
+        let error = edit.mkdir_all(&path("a/file/x"), &meta).unwrap_err();
+        assert_eq!(error.to_string(), "`/a/file` is not a directory");
+        assert_eq!(finish(edit), ["D /a", "D /a/b", "D /a/b/c"]);
+    }
+}

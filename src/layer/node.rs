@@ -1,0 +1,244 @@
+//! `Node`: one file, directory or link of a [`super::Tree`], shared between all trees that have it.
+//!
+//! Invariant: the cached identity belongs to what the node holds now; whatever changes a node goes through
+//! [`Node::changed`]. A node does not know its own name: a directory names its children.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use super::{Contents, Kind, Metadata, TreePath};
+use crate::digest::{ContentDigest, ContentHasher};
+
+/// What is in a directory, by name.
+pub type Children = BTreeMap<Arc<[u8]>, Arc<Node>>;
+
+/// Where the bytes of a regular file are.
+#[derive(Clone)]
+pub struct Origin {
+    /// Who can open it.
+    pub contents: Arc<dyn Contents>,
+    /// Under which path.
+    pub path: TreePath,
+}
+
+/// What the names of one hard-linked file share. Two are equal if they are the very same group, not if they look
+/// alike.
+#[derive(Debug, Clone)]
+pub struct LinkGroup(Arc<TreePath>);
+
+impl LinkGroup {
+    pub(super) fn new(first: TreePath) -> Self {
+        Self(Arc::new(first))
+    }
+
+    /// Returns the name that the others were linked to.
+    pub fn first(&self) -> &TreePath {
+        &self.0
+    }
+}
+
+impl PartialEq for LinkGroup {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for LinkGroup {}
+
+impl Hash for LinkGroup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+/// What a node is. Unlike [`Kind`] it has no hard links: every name of a file is the file.
+#[derive(Clone)]
+pub enum NodeKind {
+    /// A directory and what is in it.
+    Directory(Children),
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// What is in it.
+        content: ContentDigest,
+        /// Where to read it.
+        origin: Origin,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, exactly as stored.
+        target: Arc<[u8]>,
+    },
+    /// A character device.
+    CharDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+}
+
+/// One node of a tree.
+#[derive(Clone)]
+pub struct Node {
+    pub(super) kind: NodeKind,
+    pub(super) meta: Metadata,
+    pub(super) group: Option<LinkGroup>,
+    identity: OnceLock<ContentDigest>,
+}
+
+impl Node {
+    /// Makes a node with a single name.
+    pub const fn new(kind: NodeKind, meta: Metadata) -> Self {
+        Self { kind, meta, group: None, identity: OnceLock::new() }
+    }
+
+    /// Makes an empty directory.
+    pub const fn directory(meta: Metadata) -> Self {
+        Self::new(NodeKind::Directory(Children::new()), meta)
+    }
+
+    /// Makes the node that a [`Kind`] describes; `None` for a hard link, which is no node of its own. `origin` is
+    /// where a regular file can be read.
+    pub fn of(kind: &Kind, meta: Metadata, origin: impl FnOnce() -> Origin) -> Option<Self> {
+        let kind = match kind {
+            Kind::Directory => NodeKind::Directory(Children::new()),
+            Kind::File { size, content } => {
+                NodeKind::File { size: *size, content: *content, origin: origin() }
+            }
+            Kind::Symlink { target } => NodeKind::Symlink { target: target.as_slice().into() },
+            Kind::CharDevice { major, minor } => {
+                NodeKind::CharDevice { major: *major, minor: *minor }
+            }
+            Kind::BlockDevice { major, minor } => {
+                NodeKind::BlockDevice { major: *major, minor: *minor }
+            }
+            Kind::Fifo => NodeKind::Fifo,
+            Kind::Hardlink { .. } => return None,
+        };
+        Some(Self::new(kind, meta))
+    }
+
+    /// Returns what the node is, as changes say it.
+    pub fn kind(&self) -> Kind {
+        match &self.kind {
+            NodeKind::Directory(_) => Kind::Directory,
+            NodeKind::File { size, content, .. } => Kind::File { size: *size, content: *content },
+            NodeKind::Symlink { target } => Kind::Symlink { target: target.to_vec() },
+            NodeKind::CharDevice { major, minor } => {
+                Kind::CharDevice { major: *major, minor: *minor }
+            }
+            NodeKind::BlockDevice { major, minor } => {
+                Kind::BlockDevice { major: *major, minor: *minor }
+            }
+            NodeKind::Fifo => Kind::Fifo,
+        }
+    }
+
+    /// Returns what the node is, with children and origin.
+    pub const fn body(&self) -> &NodeKind {
+        &self.kind
+    }
+
+    /// Returns the metadata.
+    pub const fn meta(&self) -> &Metadata {
+        &self.meta
+    }
+
+    /// Returns what its names share, if it was made with several.
+    pub const fn group(&self) -> Option<&LinkGroup> {
+        self.group.as_ref()
+    }
+
+    /// Returns what is in the directory; `None` if it is none.
+    pub const fn children(&self) -> Option<&Children> {
+        match &self.kind {
+            NodeKind::Directory(children) => Some(children),
+            NodeKind::File { .. }
+            | NodeKind::Symlink { .. }
+            | NodeKind::CharDevice { .. }
+            | NodeKind::BlockDevice { .. }
+            | NodeKind::Fifo => None,
+        }
+    }
+
+    /// Returns whether it is a directory.
+    pub const fn is_directory(&self) -> bool {
+        self.children().is_some()
+    }
+
+    /// Returns a copy to be put elsewhere: without children and without other names.
+    #[must_use]
+    pub fn alone(&self, meta: Metadata) -> Self {
+        let kind = match &self.kind {
+            NodeKind::Directory(_) => NodeKind::Directory(Children::new()),
+            kind => kind.clone(),
+        };
+        Self::new(kind, meta)
+    }
+
+    /// Returns the digest of everything that a container could see of the node and of what is beneath it, except
+    /// its own name and modification times.
+    pub fn identity(&self) -> ContentDigest {
+        *self.identity.get_or_init(|| self.compute_identity())
+    }
+
+    /// Gives access for a change, unsharing the node and forgetting its identity.
+    pub(super) fn changed(node: &mut Arc<Self>) -> &mut Self {
+        let node = Arc::make_mut(node);
+        node.identity.take();
+        node
+    }
+
+    fn compute_identity(&self) -> ContentDigest {
+        let mut hasher = ContentHasher::new();
+        let number = |hasher: &mut ContentHasher, n: u64| hasher.update(&n.to_le_bytes());
+        hasher.update(b"kiln.node.1\n");
+        for value in [self.meta.mode, self.meta.uid, self.meta.gid] {
+            number(&mut hasher, value.into());
+        }
+        number(&mut hasher, self.meta.xattrs.len() as u64);
+        for (name, value) in &self.meta.xattrs {
+            hasher.field(name);
+            hasher.field(value);
+        }
+        hasher.field(self.group.as_ref().map_or(&[], |group| group.first().as_bytes()));
+        match &self.kind {
+            NodeKind::Directory(children) => {
+                hasher.update(b"d");
+                for (name, child) in children {
+                    hasher.field(name);
+                    hasher.update(child.identity().as_bytes());
+                }
+            }
+            NodeKind::File { size, content, .. } => {
+                hasher.update(b"f");
+                number(&mut hasher, *size);
+                hasher.update(content.as_bytes());
+            }
+            NodeKind::Symlink { target } => {
+                hasher.update(b"l");
+                hasher.field(target);
+            }
+            NodeKind::CharDevice { major, minor } | NodeKind::BlockDevice { major, minor } => {
+                let char = matches!(self.kind, NodeKind::CharDevice { .. });
+                hasher.update(if char { b"c" } else { b"b" });
+                number(&mut hasher, (*major).into());
+                number(&mut hasher, (*minor).into());
+            }
+            NodeKind::Fifo => hasher.update(b"p"),
+        }
+        hasher.content()
+    }
+}
