@@ -75,7 +75,7 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
             None => openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?,
         };
         sys::replace_standard(&stdin, 0)?;
-        umask(Mode::from_raw_mode(0o022));
+        umask(Mode::empty());
         if !order.setting.foreground {
             // Keys pressed in kiln's terminal are for kiln.
             setsid()?;
@@ -258,6 +258,7 @@ fn make_root(spec: &Spec, setting: Setting) -> Result<(Workbench, OwnedFd, Optio
 }
 
 fn run(command: &Prepared<'_>, notes: &mut File) -> Result<Exit> {
+    umask(Mode::from_raw_mode(0o022));
     match sys::fork().map_err(refused(|| "start the command".to_owned()))? {
         sys::Side::Child => {
             let failure = become_command(command);

@@ -124,10 +124,14 @@ pub(super) fn block_signals() -> io::Result<()> {
 
 /// Gives all signals their default action and blocks none: what a new program expects.
 pub(super) fn reset_signals() -> io::Result<()> {
+    // The kernel's own structure, all zero: the default action, no flags, an empty mask. The C library's function
+    // refuses the two signals that it keeps for itself, and its spawn leaves those ignored.
+    let default_action = [0_u64; 4];
     // SAFETY: default actions run no code of this process; signals that refuse are left as they are.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            let none = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default_action.as_ptr(), none, 8);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

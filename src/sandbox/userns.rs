@@ -110,7 +110,7 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
             drop(go);
             let ended = waitpid(Some(helper), WaitOptions::empty())
                 .map_err(|error| failed("wait for newuidmap", error.into()))?;
-            if !ended.is_some_and(|(_, status)| status.exit_status() == Some(0)) {
+            if ended.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
                 let source = io::Error::from(io::ErrorKind::PermissionDenied);
                 return Err(failed("map the ids of /etc/subuid with newuidmap", source));
             }
