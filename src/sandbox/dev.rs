@@ -16,6 +16,7 @@ use super::root::{NewFilesystem, attach, clone_tree};
 use super::spec::{Security, Spec};
 use super::sys;
 use super::target::{Kind, Targets};
+use super::userns::{GID_MAP, is_mapped};
 use super::wire::{Result, Setting, refused};
 
 const NODES: [(&str, u32, u32); 6] = [
@@ -149,7 +150,7 @@ fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
         .mount(QUIET | nodev)?;
     let queues = NewFilesystem::open("mqueue")?.mount(QUIET | nodev)?;
     let mut pts = NewFilesystem::open("devpts")?.set(&[("mode", "0620"), ("ptmxmode", "0666")])?;
-    if !setting.user_namespace || has_group(5) {
+    if !setting.user_namespace || is_mapped(GID_MAP, 5) {
         pts = pts.set(&[("gid", "5")])?;
     }
     let pts = pts.mount(QUIET)?;
@@ -159,14 +160,4 @@ fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
             .map_err(refused(|| format!("mount /dev/{name}")))?;
     }
     Ok(())
-}
-
-/// Whether a group of this user namespace stands for one of the host.
-fn has_group(gid: u32) -> bool {
-    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
-    map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
-        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
-        first.zip(count).is_some_and(|(first, count)| gid.wrapping_sub(first) < count)
-    })
 }

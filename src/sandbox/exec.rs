@@ -14,6 +14,7 @@ use super::capability::{Setgroups, drop_to_default, keep_all};
 use super::seccomp::default_filter;
 use super::spec::{Process, Rlimit, Security, Spec};
 use super::sys;
+use super::userns::{GID_MAP, UID_MAP, is_mapped};
 use super::wire::{Failure, Result, Setting, refused, refused_at};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -36,6 +37,9 @@ pub(super) struct Prepared<'a> {
 /// Works everything out; the root is the new one already.
 pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
     let process = &spec.process;
+    if setting.user_namespace {
+        check_ids(process)?;
+    }
     enter_directory(process)?;
     let env = environment(process);
     let Some(command) = process.args.first() else {
@@ -56,6 +60,18 @@ pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
         env: terminated(&env)?,
         setgroups,
     })
+}
+
+/// Refuses ids that a user namespace does not have, in words that say so.
+fn check_ids(process: &Process) -> Result<()> {
+    let user = &process.user;
+    if !is_mapped(UID_MAP, user.uid) {
+        return Err(Failure::Unmapped(format!("user {}", user.uid)));
+    }
+    match [&user.gid].into_iter().chain(&user.groups).find(|&&gid| !is_mapped(GID_MAP, gid)) {
+        Some(gid) => Err(Failure::Unmapped(format!("group {gid}"))),
+        None => Ok(()),
+    }
 }
 
 /// Becomes the command. Returns how it failed before that; a command that cannot be executed ends the process.

@@ -63,8 +63,9 @@ fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    let mut bytes = Vec::new();
-    socket.take(u64::from_le_bytes(length)).read_to_end(&mut bytes)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    socket.read_exact(&mut bytes)?;
     Ok((serde_json::from_slice(&bytes)?, stdin))
 }
 

@@ -236,6 +236,7 @@ impl From<Failure> for Error {
                 Error::Source { target, path, source: io::Error::from_raw_os_error(errno) }
             }
             Failure::Invalid(message) => Error::Invalid(message),
+            Failure::Unmapped(who) => Error::Unmapped { who },
         }
     }
 }

@@ -138,6 +138,12 @@ pub enum Error {
     /// The spec asks for something that does not exist.
     #[error("{0}")]
     Invalid(String),
+    /// The spec names an id that kiln's user namespace does not have.
+    #[error("the {who} does not exist in kiln's user namespace")]
+    Unmapped {
+        /// `user 33` or `group 33`.
+        who: String,
+    },
     /// A user namespace could not be entered.
     #[error("cannot {operation}")]
     UserNamespace {
@@ -157,6 +163,10 @@ impl Error {
             Error::Start { .. } => "kiln executes itself through /proc/self/exe: is /proc mounted?",
             Error::Source { .. } => {
                 "links are resolved beneath the mount's source, never outside it"
+            }
+            Error::Unmapped { .. } => {
+                "give this account a range of ids in /etc/subuid and /etc/subgid, \
+                 or run kiln as root"
             }
             Error::UserNamespace { .. } => {
                 "allow user namespaces (sysctl user.max_user_namespaces, \

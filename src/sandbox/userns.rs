@@ -49,13 +49,31 @@ pub fn enter() -> Result<Level, Error> {
 pub(super) fn is_inside() -> bool {
     static INSIDE: OnceLock<bool> = OnceLock::new();
     *INSIDE.get_or_init(|| {
-        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let map = fs::read_to_string(UID_MAP).unwrap_or_default();
         !map.split_whitespace().eq(["0", "0", "4294967295"])
     })
 }
 
+/// Which users this process's namespace has.
+pub(super) const UID_MAP: &str = "/proc/self/uid_map";
+/// Which groups it has.
+pub(super) const GID_MAP: &str = "/proc/self/gid_map";
+
+/// Whether an id stands for one of the host.
+pub(super) fn is_mapped(map: &str, id: u32) -> bool {
+    maps(&fs::read_to_string(map).unwrap_or_default(), id)
+}
+
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| id.wrapping_sub(first) < count)
+    })
+}
+
 fn mapped_level() -> Level {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = fs::read_to_string(UID_MAP).unwrap_or_default();
     let single = map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1");
     if single { Level::Single } else { Level::Range }
 }
@@ -163,6 +181,12 @@ fn failed(operation: &str, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_are_read() {
+        let map = "         0       1000          1\n         1     100000        100\n";
+        assert_eq!([0, 1, 100, 101].map(|id| maps(map, id)), [true, true, true, false]);
+    }
 
     #[test]
     fn ranges_are_found_by_name_or_number() {

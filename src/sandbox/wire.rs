@@ -83,6 +83,8 @@ pub(super) enum Failure {
     },
     /// The spec asks for something that does not exist.
     Invalid(String),
+    /// The spec names a user or group that has no id in kiln's user namespace.
+    Unmapped(String),
 }
 
 /// A result whose error says what was being done.
