@@ -1,0 +1,301 @@
+//! What `kiln sandbox-init` does: the keeper outside of the namespaces and pid 1 inside.
+//!
+//! The keeper gets its order through the socket that is its standard input, forks pid 1 and waits, in the host's mount
+//! namespace. It ends everything when kiln asks or dies: both close the socket. When pid 1 is gone, so is every
+//! process and mount; the keeper then removes what was made in the root and reports.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, set_dumpable_behavior,
+    setsid, umask, wait, waitpid,
+};
+use rustix::thread::UnshareFlags;
+
+use super::exec::{Prepared, become_command, prepare};
+use super::mount::{Mounter, nodev};
+use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_directory};
+use super::spec::{Network, Root, Security, Spec};
+use super::target::{CopiedUp, Stub, Targets, remove_made};
+use super::wire::{Failure, Note, Order, Report, Result, Setting, refused};
+use super::{Exit, dev, kernel, sys};
+
+/// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
+pub fn init_main() -> u8 {
+    // A message in the command's output would help nobody; kiln reports that the process ended.
+    std::panic::set_hook(Box::new(|_| {}));
+    match start() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn start() -> io::Result<()> {
+    sys::close_inherited()?;
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (order, stdin) = receive(&mut socket)?;
+    let report = keep(order, stdin, &socket);
+    let report = report.unwrap_or_else(Report::Failed);
+    serde_json::to_writer(&socket, &report).map_err(io::Error::other)
+}
+
+fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
+    let mut length = [0; 8];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(&mut length)];
+    let got = recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if got.bytes != length.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let stdin = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    socket.read_exact(&mut bytes)?;
+    Ok((serde_json::from_slice(&bytes)?, stdin))
+}
+
+fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Report> {
+    let begin = || -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+        let stdin = match stdin {
+            Some(fd) => fd,
+            None => openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?,
+        };
+        sys::replace_standard(&stdin, 0)?;
+        umask(Mode::empty());
+        if !order.setting.foreground {
+            // Keys pressed in kiln's terminal are for kiln.
+            setsid()?;
+        }
+        sys::block_signals()?;
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        sys::unshare(UnshareFlags::NEWPID)?;
+        Ok((read, write, sys::signal_descriptor()?))
+    };
+    let (read, write, signals) = begin().map_err(refused(|| "make a pid namespace".to_owned()))?;
+    match sys::fork().map_err(refused(|| "start the first process".to_owned()))? {
+        sys::Side::Child => be_first(&order, File::from(write)),
+        sys::Side::Parent(first) => {
+            drop(write);
+            let notes = attend(first, &mut File::from(read), socket, &signals)
+                .map_err(refused(|| "wait for the first process".to_owned()))?;
+            conclude(&order.spec, &notes)
+        }
+    }
+}
+
+/// Waits until pid 1 is gone; returns what it wrote.
+fn attend(
+    first: Pid,
+    notes: &mut File,
+    socket: &UnixStream,
+    signals: &OwnedFd,
+) -> io::Result<Vec<u8>> {
+    let mut written = Vec::new();
+    let mut watched = true;
+    loop {
+        let mut fds = [
+            PollFd::new(&*notes, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(socket, PollFlags::IN),
+        ];
+        let count = if watched { 3 } else { 2 };
+        match poll(&mut fds[..count], None) {
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
+        let [noted, signaled, asked] = fds.map(|fd| !fd.revents().is_empty());
+        if watched && asked {
+            watched = false;
+            let _ = kill_process(first, Signal::KILL);
+        }
+        if signaled
+            && let Some(signal) = sys::read_signal(signals)
+            && signal.from_process
+        {
+            sys::send_signal(first, signal.number);
+        }
+        if noted {
+            let mut buffer = [0; 4096];
+            match notes.read(&mut buffer)? {
+                0 => break,
+                read => written.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+    waitpid(Some(first), WaitOptions::empty())?;
+    Ok(written)
+}
+
+fn conclude(spec: &Spec, notes: &[u8]) -> Result<Report> {
+    let (mut stubs, mut copied_up): (Vec<Stub>, Vec<CopiedUp>) = Default::default();
+    let mut report = Report::Vanished;
+    // The last line may be cut off if the process was killed.
+    for line in notes.split(|&byte| byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Note::Made(stub)) => stubs.push(stub),
+            Ok(Note::CopiedUp(dir)) => copied_up.push(dir),
+            Ok(Note::Failed(failure)) => report = Report::Failed(failure),
+            Ok(Note::Exited(exit)) if matches!(report, Report::Vanished) => {
+                report = Report::Exited(exit);
+            }
+            Ok(Note::Exited(_)) | Err(_) => {}
+        }
+    }
+    remove_made(changes(spec), &stubs, &copied_up)?;
+    Ok(report)
+}
+
+/// The host's directory in which changes to the root appear.
+fn changes(spec: &Spec) -> &Path {
+    match &spec.root {
+        Root::Overlay { upper, .. } => upper,
+        Root::Directory(dir) => dir,
+    }
+}
+
+fn be_first(order: &Order, mut notes: File) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        first(&order.spec, order.setting, &mut notes)
+    }));
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(Failure::Invalid("the sandbox's first process panicked".to_owned()))
+    });
+    let note = match outcome {
+        Ok(exit) => Note::Exited(exit),
+        Err(failure) => Note::Failed(failure),
+    };
+    let sent = send(&mut notes, &note);
+    // This ends every process of the namespace and unmounts everything.
+    sys::exit_now(u8::from(sent.is_err()))
+}
+
+fn send(notes: &mut File, note: &Note) -> io::Result<()> {
+    let mut line = serde_json::to_vec(note)?;
+    line.push(b'\n');
+    notes.write_all(&line)
+}
+
+fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
+    let mut apart =
+        UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
+    if spec.network == Network::None {
+        apart |= UnshareFlags::NEWNET;
+    }
+    sys::unshare(apart).map_err(refused(|| "make namespaces".to_owned()))?;
+    if spec.network == Network::None {
+        sys::bring_loopback_up().map_err(refused(|| "bring the loopback device up".to_owned()))?;
+    }
+    let noted = |error: io::Error| refused::<io::Error>(|| "note a mount point".to_owned())(error);
+    let (root, stubs, copied_up) = furnish(spec, setting)?;
+    for stub in stubs {
+        send(notes, &Note::Made(stub)).map_err(noted)?;
+    }
+    for dir in copied_up {
+        send(notes, &Note::CopiedUp(dir)).map_err(noted)?;
+    }
+    change_root(&root)?;
+    drop(root);
+    rustix::system::sethostname(spec.hostname.as_bytes())
+        .map_err(refused(|| format!("set the host name `{}`", spec.hostname)))?;
+    let command = prepare(spec, setting)?;
+    // Keeps kiln's memory and its program file out of the command's reach.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(refused(|| "protect the first process".to_owned()))?;
+    run(&command, notes)
+}
+
+/// Makes the new root with everything in it; returns it and what has to be removed later.
+fn furnish(spec: &Spec, setting: Setting) -> Result<(OwnedFd, Vec<Stub>, Vec<CopiedUp>)> {
+    make_private()?;
+    let (mut bench, root, upper) = make_root(spec, setting)?;
+    let targets = Targets::new(root, upper);
+    let mut targets = targets.map_err(refused(|| "look at the new root".to_owned()))?;
+    kernel::mount_proc(&mut targets)?;
+    dev::mount_dev(&mut targets, spec, setting)?;
+    kernel::mount_sys(&mut targets, spec, setting)?;
+    if spec.security == Security::Default {
+        kernel::restrict(&targets, &mut bench)?;
+    }
+    let mut mounter = Mounter::new(&mut targets, &mut bench, spec.security);
+    mounter.network_files(spec)?;
+    for mount in &spec.mounts {
+        mounter.mount(mount)?;
+    }
+    targets.finish().map_err(refused(|| "look at the mount points".to_owned()))
+}
+
+fn make_root(spec: &Spec, setting: Setting) -> Result<(Workbench, OwnedFd, Option<OwnedFd>)> {
+    let attributes: MountAttrFlags = nodev(spec.security);
+    match &spec.root {
+        Root::Overlay { lower, upper, work } if !lower.is_empty() => {
+            let writable = Writable::open(upper, work)?;
+            let mut bench = Workbench::new(&writable.upper, setting.user_namespace)?;
+            let root = bench.stack(lower, Some(&writable), attributes)?;
+            Ok((bench, root, Some(writable.upper)))
+        }
+        Root::Overlay { upper: dir, .. } | Root::Directory(dir) => {
+            let dir = open_directory(dir)?;
+            let root = copy_of(&dir, attributes)?;
+            let mut bench = Workbench::new(&dir, setting.user_namespace)?;
+            bench.put(&root)?;
+            Ok((bench, root, None))
+        }
+    }
+}
+
+fn run(command: &Prepared<'_>, notes: &mut File) -> Result<Exit> {
+    umask(Mode::from_raw_mode(0o022));
+    match sys::fork().map_err(refused(|| "start the command".to_owned()))? {
+        sys::Side::Child => {
+            let failure = become_command(command);
+            let sent = send(notes, &Note::Failed(failure));
+            sys::exit_now(u8::from(sent.is_err()))
+        }
+        sys::Side::Parent(child) => {
+            reap(child).map_err(refused(|| "wait for the command".to_owned()))
+        }
+    }
+}
+
+/// Waits for everything, passes signals on, and returns how the command ended.
+fn reap(command: Pid) -> io::Result<Exit> {
+    loop {
+        while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
+            if pid == command
+                && let Some(exit) = exit_of(status)
+            {
+                return Ok(exit);
+            }
+        }
+        let signal = sys::next_signal()?;
+        if signal.from_process && signal.number != libc::SIGCHLD {
+            sys::send_signal(command, signal.number);
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    let signal = || {
+        let number = status.terminating_signal()?;
+        Some(Exit::Signal { number, out_of_memory: false })
+    };
+    match status.exit_status() {
+        Some(code) => u8::try_from(code).ok().map(Exit::Code),
+        None => signal(),
+    }
+}

@@ -1,0 +1,107 @@
+//! The kernel's own file systems, /proc and /sys, and which parts of them a command cannot see or change.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::root::{NewFilesystem, Workbench, attach, clone_tree};
+use super::spec::{Network, Security, Spec};
+use super::sys;
+use super::target::{Kind, Targets, kind_of, open_beneath};
+use super::wire::{Result, Setting, refused, refused_at};
+
+/// Shown empty.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Shown, but not to be written to.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// Mounts /proc.
+pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
+    let at = targets.open("/proc".as_ref(), Kind::Directory)?;
+    let proc = NewFilesystem::open("proc")?.mount(CLOSED)?;
+    attach(proc, at).map_err(refused(|| "mount /proc".to_owned()))
+}
+
+/// Mounts /sys and, where the host has the unified hierarchy, /sys/fs/cgroup.
+pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) -> Result<()> {
+    let fail = || "mount /sys".to_owned();
+    let attributes = match spec.security {
+        Security::Default => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        Security::Insecure => CLOSED,
+    };
+    let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
+    let at = targets.open("/sys".as_ref(), Kind::Directory)?;
+    if setting.user_namespace && spec.network == Network::Host {
+        // A user namespace may mount this file system only for a network that is its own.
+        let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let copy = host.and_then(clone_tree).map_err(refused(fail))?;
+        sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
+        return attach(copy, at).map_err(refused(fail));
+    }
+    let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
+    attach(sys, at).map_err(refused(fail))?;
+    if unified {
+        let at = targets.open("/sys/fs/cgroup".as_ref(), Kind::Directory)?;
+        let groups = NewFilesystem::open("cgroup2")?.mount(attributes)?;
+        attach(groups, at).map_err(refused(|| "mount /sys/fs/cgroup".to_owned()))?;
+    }
+    Ok(())
+}
+
+/// Hides and protects what a command has no business with.
+pub(super) fn restrict(targets: &Targets, bench: &mut Workbench) -> Result<()> {
+    let null = open_beneath(targets.root(), "/dev/null".as_ref());
+    let null = null.map_err(refused(|| "open /dev/null".to_owned()))?;
+    let empty = bench.directory()?;
+    for path in MASKED.map(Path::new) {
+        let Some(at) = open_if_present(targets, path)? else { continue };
+        let (source, attributes) = match kind_of(&at, path)? {
+            Kind::Directory => (&empty, sys::MOUNT_RDONLY | sys::MOUNT_NODEV),
+            Kind::File => (&null, 0),
+        };
+        cover(source, attributes, &at).map_err(refused_at("hide", path))?;
+    }
+    for path in READ_ONLY.map(Path::new) {
+        let Some(at) = open_if_present(targets, path)? else { continue };
+        cover(&at, sys::MOUNT_RDONLY, &at).map_err(refused_at("protect", path))?;
+    }
+    Ok(())
+}
+
+fn cover(source: &OwnedFd, attributes: u64, at: &OwnedFd) -> std::io::Result<()> {
+    let copy = clone_tree(source)?;
+    if attributes != 0 {
+        sys::restrict_mount(&copy, attributes)?;
+    }
+    Ok(attach(copy, at)?)
+}
+
+fn open_if_present(targets: &Targets, path: &Path) -> Result<Option<OwnedFd>> {
+    match open_beneath(targets.root(), path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        other => other.map(Some).map_err(refused_at("open", path)),
+    }
+}

@@ -1,0 +1,242 @@
+//! kiln's side of a sandbox: starts the keeper, passes output on, and asks it to stop.
+//!
+//! Only `std`'s process spawning is used here, because kiln has threads. The keeper holds the other end of one socket:
+//! order and report travel over it, and closing it is the request to end.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::spec::Spec;
+use super::wire::{Failure, OrderRef, Report, Setting};
+use super::{Error, Exit, Io, Sandbox, userns};
+use crate::event::{Cancel, Stream};
+
+/// How often a running command is interrupted to see whether it was canceled.
+const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Sandboxes of the kernel's making.
+#[derive(Debug, Clone)]
+pub struct Namespaces {
+    program: PathBuf,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self::new(PathBuf::from("/proc/self/exe"))
+    }
+}
+
+impl Namespaces {
+    /// Uses `init_program`, a kiln binary, for the processes that make sandboxes; by default kiln executes itself.
+    pub fn new(init_program: PathBuf) -> Self {
+        Self { program: init_program }
+    }
+
+    fn spawn(&self, theirs: UnixStream, io: &Io<'_>) -> Result<Child, Error> {
+        let mut command = Command::new(&self.program);
+        command.arg0("kiln").arg("sandbox-init").env_clear().stdin(OwnedFd::from(theirs));
+        if matches!(io, Io::Piped(_)) {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        command.spawn().map_err(|source| Error::Start { program: self.program.clone(), source })
+    }
+}
+
+impl Sandbox for Namespaces {
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Exit, Error> {
+        if cancel.is_canceled() {
+            return Err(Error::Canceled);
+        }
+        let setting =
+            Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
+        let (ours, theirs) = UnixStream::pair().map_err(talking)?;
+        let child = self.spawn(theirs, &io)?;
+        let mut keeper = Keeper { child, socket: ours };
+        let kills = memory_kills();
+        let mut said = Vec::new();
+        match keeper.send(OrderRef { spec, setting }).and_then(|()| keeper.follow(io, cancel)) {
+            Ok(report) => said = report,
+            // It ended early; its status tells more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(talking(error)),
+        }
+        let status = keeper.child.wait().map_err(talking)?;
+        if cancel.is_canceled() {
+            return Err(Error::Canceled);
+        }
+        match serde_json::from_slice(&said) {
+            Ok(Report::Exited(Exit::Signal { number, .. })) => {
+                let out_of_memory = number == libc::SIGKILL && memory_kills() > kills;
+                Ok(Exit::Signal { number, out_of_memory })
+            }
+            Ok(Report::Exited(exit)) => Ok(exit),
+            Ok(Report::Failed(failure)) => Err(failure.into()),
+            Ok(Report::Vanished) => {
+                Err(Error::Lost { status: "its first process was killed".to_owned() })
+            }
+            Err(_) => Err(Error::Lost { status: status.to_string() }),
+        }
+    }
+}
+
+/// A running keeper. Dropping it ends the sandbox.
+struct Keeper {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Only a panic or an error leaves something to do: otherwise it has been waited for.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
+
+impl Keeper {
+    fn send(&mut self, order: OrderRef<'_>) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&order)?;
+        let length = (bytes.len() as u64).to_le_bytes();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let stdin = io::stdin();
+        let fds = [stdin.as_fd()];
+        if order.setting.foreground {
+            control.push(SendAncillaryMessage::ScmRights(&fds));
+        }
+        sendmsg(&self.socket, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL)?;
+        self.socket.write_all(&bytes)
+    }
+
+    /// Passes output on until the keeper has ended; returns what it reported.
+    fn follow(&mut self, io: Io<'_>, cancel: &Cancel) -> io::Result<Vec<u8>> {
+        let mut nothing = |_: Stream, _: &[u8]| {};
+        let sink = match io {
+            Io::Inherit => &mut nothing,
+            Io::Piped(sink) => sink,
+        };
+        let mut outputs = self.outputs()?;
+        let mut said = Vec::new();
+        let mut asked = false;
+        loop {
+            if !asked && cancel.is_canceled() {
+                asked = true;
+                self.socket.shutdown(Shutdown::Write)?;
+            }
+            let ready = self.wait_for_any(&outputs)?;
+            let mut open = Vec::with_capacity(outputs.len());
+            for (mut output, ready) in outputs.into_iter().zip(&ready[1..]) {
+                if !ready || output.pass_on(sink)? {
+                    open.push(output);
+                }
+            }
+            outputs = open;
+            if ready[0] && read_some(&mut self.socket, &mut said)? == 0 {
+                break;
+            }
+        }
+        // A command may have given its output to a process outside, which keeps the pipe open: only what is there.
+        for output in &mut outputs {
+            while output.pass_on(sink)? && output.is_ready()? {}
+        }
+        Ok(said)
+    }
+
+    fn outputs(&mut self) -> io::Result<Vec<Output>> {
+        let stdout = self.child.stdout.take().map(|pipe| (Stream::Stdout, OwnedFd::from(pipe)));
+        let stderr = self.child.stderr.take().map(|pipe| (Stream::Stderr, OwnedFd::from(pipe)));
+        let open = |(stream, pipe): (Stream, OwnedFd)| {
+            ioctl_fionbio(&pipe, true)?;
+            Ok(Output { stream, pipe, buffer: vec![0; 64 << 10] })
+        };
+        stdout.into_iter().chain(stderr).map(open).collect()
+    }
+
+    /// Waits a moment; returns whether there is something to read, first for the socket, then for each output.
+    fn wait_for_any(&self, outputs: &[Output]) -> io::Result<Vec<bool>> {
+        let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
+        fds.extend(outputs.iter().map(|output| PollFd::new(&output.pipe, PollFlags::IN)));
+        match poll(&mut fds, Some(&GLANCE)) {
+            Err(Errno::INTR) => Ok(vec![false; fds.len()]),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect()),
+        }
+    }
+}
+
+/// One of a command's two outputs.
+struct Output {
+    stream: Stream,
+    pipe: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    /// Passes one piece on; returns whether more may come.
+    fn pass_on(&mut self, sink: &mut dyn FnMut(Stream, &[u8])) -> io::Result<bool> {
+        match rustix::io::read(&self.pipe, &mut self.buffer[..]) {
+            Ok(0) => Ok(false),
+            Ok(read) => {
+                sink(self.stream, &self.buffer[..read]);
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn is_ready(&self) -> io::Result<bool> {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&now))? > 0 && fds[0].revents().contains(PollFlags::IN))
+    }
+}
+
+fn read_some(socket: &mut UnixStream, into: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 4096];
+    match socket.read(&mut buffer) {
+        Ok(read) => {
+            into.extend_from_slice(&buffer[..read]);
+            Ok(read)
+        }
+        // The keeper ended without reading all of its order.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn talking(source: io::Error) -> Error {
+    Error::Setup { operation: "talk to the sandbox process".to_owned(), source }
+}
+
+/// How many processes this machine has killed for lack of memory.
+fn memory_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { operation, errno } => {
+                Error::Setup { operation, source: io::Error::from_raw_os_error(errno) }
+            }
+            Failure::Source { target, path, errno } => {
+                Error::Source { target, path, source: io::Error::from_raw_os_error(errno) }
+            }
+            Failure::Invalid(message) => Error::Invalid(message),
+            Failure::Unmapped(who) => Error::Unmapped { who },
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The new root: overlays, the workbench on which mounts are put together, and the change of root.
+//!
+//! Mounts are made detached and attached where they belong. The workbench is a small file system in memory, mounted
+//! over a directory that nothing else will be looked up through; it vanishes with the old root.
+
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, fchmod, fchown, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
+};
+use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root};
+
+use super::sys;
+use super::wire::{Result, refused, refused_at};
+
+/// A file system that is being configured.
+pub(super) struct NewFilesystem {
+    name: &'static str,
+    context: OwnedFd,
+}
+
+impl NewFilesystem {
+    /// Starts.
+    pub(super) fn open(name: &'static str) -> Result<Self> {
+        let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(refused(|| format!("mount a file system of the type `{name}`")))?;
+        Ok(Self { name, context })
+    }
+
+    /// Sets options.
+    pub(super) fn set(self, options: &[(&str, &str)]) -> Result<Self> {
+        for (key, value) in options {
+            fsconfig_set_string(&self.context, *key, *value).map_err(|error| self.fail(error))?;
+        }
+        Ok(self)
+    }
+
+    /// Makes the mount, attached nowhere yet.
+    pub(super) fn mount(self, attributes: MountAttrFlags) -> Result<OwnedFd> {
+        fsconfig_create(&self.context)
+            .and_then(|()| fsmount(&self.context, FsMountFlags::FSMOUNT_CLOEXEC, attributes))
+            .map_err(|error| self.fail(error))
+    }
+
+    /// Adds what the kernel has logged about the failure.
+    fn fail(&self, error: Errno) -> super::wire::Failure {
+        let mut log = [0_u8; 512];
+        let said = rustix::io::read(&self.context, &mut log).unwrap_or(0);
+        let said = String::from_utf8_lossy(&log[..said]);
+        let said = said.trim_end().trim_start_matches(|c: char| c.is_ascii_lowercase()).trim();
+        let name = self.name;
+        refused::<Errno>(|| match said {
+            "" => format!("mount a file system of the type `{name}`"),
+            said => format!("mount a file system of the type `{name}` ({said})"),
+        })(error)
+    }
+}
+
+/// Copies the mount that `place` lies on, from `place` downwards, attached nowhere yet.
+pub(super) fn clone_tree(place: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(place, "", flags)
+}
+
+/// Attaches a detached mount.
+pub(super) fn attach(mount: impl AsFd, at: impl AsFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", at, "", flags)
+}
+
+/// Opens a directory of the host as a place.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(refused_at("open the directory", path))
+}
+
+/// The writable part of an overlay.
+pub(super) struct Writable {
+    /// Where changes appear.
+    pub(super) upper: OwnedFd,
+    /// The kernel's working directory.
+    pub(super) work: OwnedFd,
+}
+
+impl Writable {
+    /// Opens both directories.
+    pub(super) fn open(upper: &Path, work: &Path) -> Result<Self> {
+        Ok(Self { upper: open_directory(upper)?, work: open_directory(work)? })
+    }
+}
+
+/// Where mounts are put together.
+pub(super) struct Workbench {
+    tree: OwnedFd,
+    used: u32,
+    user_namespace: bool,
+}
+
+impl Workbench {
+    /// Sets it up over `at`.
+    pub(super) fn new(at: &OwnedFd, user_namespace: bool) -> Result<Self> {
+        let tree = NewFilesystem::open("tmpfs")?
+            .set(&[("mode", "0700")])?
+            .mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        attach(&tree, at).map_err(refused(|| "attach a file system in memory".to_owned()))?;
+        Ok(Self { tree, used: 0, user_namespace })
+    }
+
+    fn next_name(&mut self) -> String {
+        self.used += 1;
+        self.used.to_string()
+    }
+
+    /// Makes an empty directory.
+    pub(super) fn directory(&mut self) -> Result<OwnedFd> {
+        let name = self.next_name();
+        let made = mkdirat(&self.tree, &name, Mode::from_raw_mode(0o755)).and_then(|()| {
+            openat(&self.tree, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        });
+        made.map_err(refused(|| "make a directory in memory".to_owned()))
+    }
+
+    /// Makes a file.
+    pub(super) fn file(&mut self, content: &[u8], mode: u32, owner: (u32, u32)) -> Result<OwnedFd> {
+        let name = self.next_name();
+        self.write(&name, content, mode, owner)
+            .map_err(refused(|| "write a file in memory".to_owned()))
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        content: &[u8],
+        mode: u32,
+        (uid, gid): (u32, u32),
+    ) -> std::io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut file =
+            std::fs::File::from(openat(&self.tree, name, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(content)?;
+        if (uid, gid) != (0, 0) {
+            fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
+        Ok(openat(&self.tree, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// Stacks layers, attaches the result, and returns its root. Without layers there is nothing to stack: the
+    /// writable directory itself is the result, or an empty one.
+    pub(super) fn stack(
+        &mut self,
+        lower: &[PathBuf],
+        writable: Option<&Writable>,
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd> {
+        let whole = match (lower, writable) {
+            ([], Some(writable)) => copy_of(&writable.upper, attributes)?,
+            ([], None) => return self.directory(),
+            ([single], None) => copy_of(&open_directory(single)?, attributes)?,
+            _ => self.overlay(lower, writable, attributes)?,
+        };
+        self.put(&whole)?;
+        Ok(whole)
+    }
+
+    /// Attaches a mount, so that parts of it can be copied.
+    pub(super) fn put(&mut self, mount: &OwnedFd) -> Result<()> {
+        let at = self.directory()?;
+        attach(mount, at).map_err(refused(|| "attach a mount".to_owned()))
+    }
+
+    fn overlay(
+        &self,
+        lower: &[PathBuf],
+        writable: Option<&Writable>,
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd> {
+        // Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
+        let mut new = NewFilesystem::open("overlay")?.set(&[
+            ("redirect_dir", "nofollow"),
+            ("metacopy", "off"),
+            ("index", "off"),
+        ])?;
+        if self.user_namespace {
+            fsconfig_set_flag(&new.context, "userxattr").map_err(|error| new.fail(error))?;
+        }
+        for dir in lower {
+            let opened;
+            let name = if is_plain(dir) {
+                dir.as_os_str().as_bytes()
+            } else {
+                opened = open_directory(dir)?;
+                &descriptor_path(&opened).into_bytes()
+            };
+            fsconfig_set_string(&new.context, "lowerdir+", name)
+                .map_err(|error| refused_at::<Errno>("add to an overlay the layer", dir)(error))?;
+        }
+        if let Some(Writable { upper, work }) = writable {
+            // Without it, unmounting would write everything to the disk.
+            fsconfig_set_flag(&new.context, "volatile").map_err(|error| new.fail(error))?;
+            new = new.set(&[
+                ("upperdir", &descriptor_path(upper)),
+                ("workdir", &descriptor_path(work)),
+            ])?;
+        }
+        new.mount(attributes)
+    }
+}
+
+/// Copies the mount of a directory, attached nowhere yet.
+pub(super) fn copy_of(place: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let fail = || "mount a directory".to_owned();
+    let copy = clone_tree(place).map_err(refused(fail))?;
+    if !attributes.is_empty() {
+        sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
+    }
+    Ok(copy)
+}
+
+/// Whether the kernel takes a path as an option's value: it cuts at 256 bytes and some versions unescape.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.len() < 250 && !bytes.contains(&b'\\')
+}
+
+fn descriptor_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Makes `root` the root, and lets go of the old one with everything mounted in it.
+pub(super) fn change_root(root: &OwnedFd) -> Result<()> {
+    let change = || {
+        fchdir(root)?;
+        pivot_root(".", ".")?;
+        unmount(".", UnmountFlags::DETACH)?;
+        chdir("/")
+    };
+    change().map_err(refused(|| "change the root directory".to_owned()))
+}
+
+/// Keeps mounts from spreading between this namespace and the host's.
+pub(super) fn make_private() -> Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(refused(|| "make mounts private".to_owned()))
+}

@@ -1,0 +1,198 @@
+//! Being root without being root: one user namespace for the whole of kiln, entered once at its start.
+//!
+//! As root nothing happens. As an ordinary user, kiln becomes root of a namespace in which either a range of
+//! subordinate ids is mapped (with newuidmap and newgidmap, which read /etc/subuid and /etc/subgid) or, failing that,
+//! the user's own id alone. No second execution is needed: a process with one thread can change its own namespace.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Gid, Pid, Uid, WaitOptions, getgid, getpid, getuid, waitpid};
+use rustix::thread::{CapabilitySet, UnshareFlags, set_thread_res_gid, set_thread_res_uid};
+
+use super::{Error, sys};
+
+/// Which rights kiln has, and so what a command can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// All of root's.
+    Root,
+    /// Root of a user namespace with many ids.
+    Range,
+    /// Root of a user namespace in which only root exists: no other user can be taken or given files.
+    Single,
+}
+
+/// Makes this process root, if need be of a namespace. To be called at the program's start, before there is a thread.
+pub fn enter() -> Result<Level, Error> {
+    let held = rustix::thread::capabilities(None)
+        .map_err(|error| failed("read capabilities", error.into()))?;
+    if getuid().is_root() && held.effective.contains(CapabilitySet::SYS_ADMIN) {
+        return Ok(if is_inside() { mapped_level() } else { Level::Root });
+    }
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let ranges = subordinate("/etc/subuid", uid).zip(subordinate("/etc/subgid", uid));
+    if let Some((uids, gids)) = ranges
+        && enter_with_ranges((uid, uids), (gid, gids))?
+    {
+        return Ok(Level::Range);
+    }
+    enter_alone(uid, gid)?;
+    Ok(Level::Single)
+}
+
+/// Whether this process is root of a namespace only.
+pub(super) fn is_inside() -> bool {
+    static INSIDE: OnceLock<bool> = OnceLock::new();
+    *INSIDE.get_or_init(|| {
+        let map = fs::read_to_string(UID_MAP).unwrap_or_default();
+        !map.split_whitespace().eq(["0", "0", "4294967295"])
+    })
+}
+
+/// Which users this process's namespace has.
+pub(super) const UID_MAP: &str = "/proc/self/uid_map";
+/// Which groups it has.
+pub(super) const GID_MAP: &str = "/proc/self/gid_map";
+
+/// Whether an id stands for one of the host.
+pub(super) fn is_mapped(map: &str, id: u32) -> bool {
+    maps(&fs::read_to_string(map).unwrap_or_default(), id)
+}
+
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| id.wrapping_sub(first) < count)
+    })
+}
+
+fn mapped_level() -> Level {
+    let map = fs::read_to_string(UID_MAP).unwrap_or_default();
+    let single = map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1");
+    if single { Level::Single } else { Level::Range }
+}
+
+/// First id and number of ids.
+type Range = (u32, u32);
+
+/// Finds the range that `file` gives a user, by name or number.
+fn subordinate(file: &str, uid: u32) -> Option<Range> {
+    let text = fs::read_to_string(file).ok()?;
+    range_in(&text, &[user_name(uid).unwrap_or_default(), uid.to_string()])
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+fn range_in(text: &str, names: &[String]) -> Option<Range> {
+    text.lines().find_map(|line| {
+        let mut fields = line.trim().split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (names.iter().any(|own| own == name) && range.1 > 0).then_some(range)
+    })
+}
+
+/// Enters with the user's own id as root and the range from 1 upwards. Returns whether the helpers did their part; if
+/// not, nothing has changed for this process.
+fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Error> {
+    if !is_installed("newuidmap") || !is_installed("newgidmap") {
+        return Ok(false);
+    }
+    let pipe =
+        || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", error.into()));
+    let (waiting, go) = pipe()?;
+    let target = getpid();
+    // The helpers must run outside of the namespace, so their parent must exist before it.
+    match sys::fork().map_err(|error| failed("start a helper", error))? {
+        sys::Side::Child => {
+            drop(go);
+            sys::exit_now(u8::from(!map_from_outside(&waiting, target, uids, gids)))
+        }
+        sys::Side::Parent(helper) => {
+            drop(waiting);
+            sys::unshare(UnshareFlags::NEWUSER)
+                .map_err(|error| failed("make a user namespace", error))?;
+            drop(go);
+            let ended = waitpid(Some(helper), WaitOptions::empty())
+                .map_err(|error| failed("wait for newuidmap", error.into()))?;
+            if ended.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
+                let source = io::Error::from(io::ErrorKind::PermissionDenied);
+                return Err(failed("map the ids of /etc/subuid with newuidmap", source));
+            }
+            become_root()?;
+            Ok(true)
+        }
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Runs both helpers once the namespace exists, which the end of the pipe tells.
+fn map_from_outside(go: &OwnedFd, target: Pid, uids: (u32, Range), gids: (u32, Range)) -> bool {
+    let mut byte = [0];
+    let _ = rustix::io::read(go, &mut byte);
+    let map = |program: &str, (own, (first, count)): (u32, Range)| {
+        let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
+        let mut command = Command::new(program);
+        command.arg(target.as_raw_nonzero().to_string()).args(numbers).stdin(Stdio::null());
+        command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    map("newuidmap", uids) && map("newgidmap", gids)
+}
+
+fn enter_alone(uid: u32, gid: u32) -> Result<(), Error> {
+    sys::unshare(UnshareFlags::NEWUSER).map_err(|error| failed("make a user namespace", error))?;
+    let write = |file: &str, text: &str| {
+        fs::write(file, text).map_err(|error| failed("map the user's own id", error))
+    };
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
+    write("/proc/self/gid_map", &format!("0 {gid} 1"))?;
+    become_root()
+}
+
+fn become_root() -> Result<(), Error> {
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid)
+        .and_then(|()| set_thread_res_uid(uid, uid, uid))
+        .map_err(|error| failed("become root of the user namespace", error.into()))
+}
+
+fn failed(operation: &str, source: io::Error) -> Error {
+    Error::UserNamespace { operation: operation.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_read() {
+        let map = "         0       1000          1\n         1     100000        100\n";
+        assert_eq!([0, 1, 100, 101].map(|id| maps(map, id)), [true, true, true, false]);
+    }
+
+    #[test]
+    fn ranges_are_found_by_name_or_number() {
+        let names = ["me".to_owned(), "1000".to_owned()];
+        assert_eq!(range_in("you:1:2\nme:100000:65536\n", &names), Some((100_000, 65536)));
+        assert_eq!(range_in("1000:5:6", &names), Some((5, 6)));
+        assert_eq!(range_in("me:1:0\n:1:1\nbad", &names), None);
+    }
+}

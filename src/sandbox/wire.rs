@@ -1,0 +1,108 @@
+//! What the sandbox's processes tell each other: kiln its order, pid 1 its notes, the keeper its report.
+//!
+//! Only kiln's own processes speak this, always of one and the same program, so there is no version.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Exit;
+use super::spec::Spec;
+use super::target::{CopiedUp, Stub};
+
+/// From kiln to the keeper.
+#[derive(Debug, Deserialize)]
+pub(super) struct Order {
+    /// What to make.
+    pub(super) spec: Spec,
+    /// The rest.
+    pub(super) setting: Setting,
+}
+
+/// Facts that kiln knows and the keeper would have to find out again each time.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Setting {
+    /// Whether the command shares kiln's terminal.
+    pub(super) foreground: bool,
+    /// Whether kiln is root only within a user namespace.
+    pub(super) user_namespace: bool,
+}
+
+/// [`Order`] as it is sent, without copying the spec.
+#[derive(Debug, Serialize)]
+pub(super) struct OrderRef<'a> {
+    /// What to make.
+    pub(super) spec: &'a Spec,
+    /// The rest.
+    pub(super) setting: Setting,
+}
+
+/// From pid 1, or the command before it is one, to the keeper; one line each.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Note {
+    /// A mount point was made that is to be removed.
+    Made(Stub),
+    /// A directory will have been copied up only because a mount point was made beneath it.
+    CopiedUp(CopiedUp),
+    /// The sandbox could not be made.
+    Failed(Failure),
+    /// The command ended.
+    Exited(Exit),
+}
+
+/// From the keeper to kiln, the last thing it does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The command ran and ended.
+    Exited(Exit),
+    /// It did not run.
+    Failed(Failure),
+    /// The namespace ended before its first process could say how.
+    Vanished,
+}
+
+/// Why a sandbox could not be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Failure {
+    /// An operation was refused.
+    Refused {
+        /// A verb phrase that fits after "cannot".
+        operation: String,
+        /// The error number; 0 if there is none.
+        errno: i32,
+    },
+    /// What is to be mounted is not there.
+    Source {
+        /// Where it was to be mounted.
+        target: PathBuf,
+        /// The path beneath its root.
+        path: PathBuf,
+        /// The error number.
+        errno: i32,
+    },
+    /// The spec asks for something that does not exist.
+    Invalid(String),
+    /// The spec names a user or group that has no id in kiln's user namespace.
+    Unmapped(String),
+}
+
+/// A result whose error says what was being done.
+pub(super) type Result<T> = std::result::Result<T, Failure>;
+
+/// Names the operation that failed; `operation` fits after "cannot".
+pub(super) fn refused<E: Into<io::Error>>(
+    operation: impl FnOnce() -> String,
+) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::Refused { operation: operation(), errno: errno(error) }
+}
+
+/// [`refused`] for an operation on a path.
+pub(super) fn refused_at<E: Into<io::Error>>(verb: &str, path: &Path) -> impl FnOnce(E) -> Failure {
+    refused(move || format!("{verb} `{}`", path.display()))
+}
+
+/// The number of an error; 0 if it has none.
+pub(super) fn errno<E: Into<io::Error>>(error: E) -> i32 {
+    error.into().raw_os_error().unwrap_or(0)
+}
