@@ -187,9 +187,10 @@ impl Index {
 
 /// What a name in a registry or a layout leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is alive, and both are read in full")]
 pub enum Document {
     /// One image.
-    Manifest(Box<Manifest>),
+    Manifest(Manifest),
     /// Several.
     Index(Index),
 }
@@ -233,7 +234,7 @@ impl Document {
                 Ok(Self::Index(json::parse("image index", bytes, MANIFEST_LIMIT)?))
             }
             (Content::Manifest, _) if !index => {
-                Ok(Self::Manifest(Box::new(json::parse("image manifest", bytes, MANIFEST_LIMIT)?)))
+                Ok(Self::Manifest(json::parse("image manifest", bytes, MANIFEST_LIMIT)?))
             }
             (Content::Index | Content::Manifest, _) => {
                 unsupported("manifest type", "manifest and index in one".to_owned())
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(String::from_utf8(manifest.to_bytes()).unwrap(), expected);
         let parsed = Document::parse(expected.as_bytes()).unwrap();
         assert_eq!(parsed.media_type(), MediaType::ImageManifest);
-        assert_eq!(parsed, Document::Manifest(Box::new(manifest)));
+        assert_eq!(parsed, Document::Manifest(manifest));
         let docker = layer.in_family(Family::Docker).unwrap();
         assert_eq!(
             docker.media_type.to_string(),
