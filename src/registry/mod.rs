@@ -1,1 +1,157 @@
-//! Under construction.
+//! Talking to registries: the distribution protocol over a blocking HTTP client.
+//!
+//! What comes from a registry is hostile until its digest was compared: documents are read up to a bound and
+//! verified before they are returned, blobs while they stream. Transfers that break are resumed and retried with
+//! growing pauses; every wait has an end. Credentials go to the registry that they are for and to the token
+//! server that it names, never on to where it redirects, and never into an error.
+//!
+//! Credentials, proxies and certificate files are values given by the caller: nothing here reads the environment
+//! or a configuration file. Nothing here touches the store either; `source/image.rs` and `export/` join the two.
+
+pub mod agent;
+mod auth;
+mod blob;
+mod client;
+mod config;
+mod endpoint;
+mod push;
+mod retry;
+mod url;
+
+pub use auth::Credential;
+pub use blob::BlobReader;
+pub use client::{Client, CredentialLookup, Fetched, Options};
+pub use config::{ConfigError, DockerConfig, Helper};
+pub use push::OpenBlob;
+pub use retry::Retry;
+
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::oci;
+use agent::AgentError;
+
+/// Why a registry did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The exchange itself failed.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The registry answered with an error.
+    #[error("`{url}` answered {status}{message}")]
+    Status {
+        /// What was asked, without its query.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the server said: empty, or `: ` and a line.
+        message: String,
+        /// When it may be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// There is no such thing in the registry.
+    #[error("`{0}` not found")]
+    NotFound(String),
+    /// The registry wants other credentials, or any.
+    #[error("access to `{repository}` denied{message}")]
+    Denied {
+        /// The repository.
+        repository: String,
+        /// What the server said: empty, or `: ` and a line.
+        message: String,
+    },
+    /// The token server's answer cannot be used.
+    #[error("cannot log in to `{registry}`: {reason}")]
+    Token {
+        /// The registry.
+        registry: String,
+        /// Why.
+        reason: String,
+    },
+    /// The bytes are not the ones that were asked for.
+    #[error("`{what}` has digest `{actual}`, expected `{expected}`")]
+    Digest {
+        /// What was read.
+        what: String,
+        /// What it should be.
+        expected: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+    /// There are more or fewer bytes than there should be.
+    #[error("`{what}` has {actual} bytes, expected {expected}")]
+    Size {
+        /// What was read.
+        what: String,
+        /// What it should have.
+        expected: u64,
+        /// What it has, or was announced to have.
+        actual: u64,
+    },
+    /// The document cannot be used.
+    #[error("cannot read the manifest of `{name}`")]
+    Document {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: oci::Error,
+    },
+    /// What was to be uploaded could not be read.
+    #[error("cannot read `{digest}` to upload it")]
+    Upload {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The user asked to stop.
+    #[error("canceled")]
+    Canceled,
+}
+
+impl RegistryError {
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Agent(error) => error.hint(),
+            Self::Status { status: 429, .. } => {
+                Some("the registry limits how often it is asked: log in, or try again later".into())
+            }
+            Self::NotFound(_) => Some("check the name and the tag".into()),
+            Self::Denied { .. } => {
+                Some("check that the repository exists and that its credentials are set".into())
+            }
+            Self::Digest { .. } | Self::Size { .. } => Some(
+                "the registry, or a proxy on the way, sent wrong bytes; nothing of them was used"
+                    .into(),
+            ),
+            Self::Document { source, .. } => source.hint(),
+            Self::Status { .. } | Self::Token { .. } | Self::Upload { .. } | Self::Canceled => None,
+        }
+    }
+
+    /// Returns whether the same may go well a little later.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Agent(error) => error.is_transient(),
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::NotFound(_)
+            | Self::Denied { .. }
+            | Self::Token { .. }
+            | Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::Document { .. }
+            | Self::Upload { .. }
+            | Self::Canceled => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! The HTTP client: TLS, proxies, timeouts, redirects. Registries and ADD share it.
+//!
+//! One exchange in, one response out, whatever its status; every wait has an end. Redirects of GET and HEAD are
+//! followed here and not by the library, because only here is it known that `authorization` stays with the origin
+//! it was meant for. Certificates are loaded when the first TLS connection is made, so a build that needs no
+//! network pays nothing.
+//!
+//! It does not retry, and knows nothing of registries.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls_native_certs::load_certs_from_paths;
+use ureq::http::{HeaderMap, Request as HttpRequest};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{SendBody, Timeout};
+
+pub use ureq::http::Method;
+
+use super::url::{Origin, join, shown};
+
+const MAX_REDIRECTS: usize = 10;
+
+/// Where Linux distributions keep the certificates that they trust.
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What an agent is made of.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// Through what requests go.
+    pub proxies: Proxies,
+    /// Whose certificates are trusted.
+    pub roots: Roots,
+    /// Further certificates that are trusted, PEM.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// When to give up waiting.
+    pub timeouts: Timeouts,
+    /// How kiln names itself.
+    pub user_agent: String,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self {
+            proxies: Proxies::default(),
+            roots: Roots::System,
+            extra_roots: Vec::new(),
+            timeouts: Timeouts::default(),
+            user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Proxies, as `http_proxy`, `https_proxy` and `no_proxy` say them.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// For `http` URLs.
+    pub http: Option<String>,
+    /// For `https` URLs.
+    pub https: Option<String>,
+    /// Hosts that are reached directly, separated by commas; subdomains are included, `*` is every host.
+    pub exceptions: String,
+}
+
+impl Proxies {
+    /// Returns the proxy for an origin; this machine is always reached directly.
+    fn of(&self, origin: &Origin) -> Option<&str> {
+        let proxy = if origin.scheme == "https" { &self.https } else { &self.http };
+        let proxy = proxy.as_deref().filter(|proxy| !proxy.is_empty())?;
+        (!origin.is_loopback() && !self.excepts(origin)).then_some(proxy)
+    }
+
+    fn excepts(&self, origin: &Origin) -> bool {
+        let host_port = format!("{}:{}", origin.host, origin.port);
+        self.exceptions.split([',', ' ']).map(|it| it.trim().to_ascii_lowercase()).any(|it| {
+            let suffix = it.trim_start_matches('*').trim_start_matches('.');
+            let within = origin.host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
+            it == "*"
+                || (!suffix.is_empty() && (within || suffix == origin.host || suffix == host_port))
+        })
+    }
+}
+
+/// Whose certificates are trusted.
+#[derive(Debug, Clone)]
+pub enum Roots {
+    /// The bundle of this machine.
+    System,
+    /// A bundle, and a directory of hashed certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
+    Paths {
+        /// A PEM bundle.
+        file: Option<PathBuf>,
+        /// A directory.
+        directory: Option<PathBuf>,
+    },
+}
+
+/// When to give up waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For name, connection, proxy and TLS.
+    pub connect: Duration,
+    /// For the head of the response.
+    pub response: Duration,
+    /// For the next bytes of a body.
+    pub idle: Duration,
+    /// For a whole document; blobs are limited by `idle` alone.
+    pub document: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            connect: seconds(30),
+            response: seconds(60),
+            idle: seconds(60),
+            document: seconds(120),
+        }
+    }
+}
+
+/// Whether a server must prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// Its certificate is checked.
+    Verify,
+    /// Its certificate may be any (insecure registries).
+    Skip,
+}
+
+/// What is asked.
+pub struct Request<'a> {
+    /// The method.
+    pub method: Method,
+    /// An absolute URL.
+    pub url: &'a str,
+    /// Headers, sent wherever a redirect leads.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The `Authorization` header, sent to the URL's own origin only.
+    pub authorization: Option<&'a str>,
+    /// Whether the server must prove who it is.
+    pub verification: Verification,
+    /// What is sent.
+    pub body: RequestBody<'a>,
+}
+
+/// What is sent.
+pub enum RequestBody<'a> {
+    /// Nothing.
+    Empty,
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+    /// A stream of known length.
+    Stream(Box<dyn Read + 'a>, u64),
+}
+
+/// What was answered.
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Who answered in the end.
+    pub url: String,
+    body: ureq::Body,
+    document_timeout: Duration,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The exchange failed.
+    #[error("cannot reach `{url}`")]
+    Transport {
+        /// What was asked, without its query.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// The body broke off.
+    #[error("the transfer from `{url}` broke off")]
+    Body {
+        /// What was asked, without its query.
+        url: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not a URL that can be asked.
+    #[error("invalid URL `{0}`")]
+    Url(String),
+    /// The proxy's URL is not one.
+    #[error("invalid proxy `{0}`")]
+    Proxy(String),
+    /// The redirect leads nowhere.
+    #[error("`{url}` redirects {problem}")]
+    Redirect {
+        /// Who redirects.
+        url: String,
+        /// Why it is not followed.
+        problem: &'static str,
+    },
+    /// The document is larger than is read.
+    #[error("`{url}` sends more than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        url: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// The certificates cannot be read.
+    #[error("cannot read a certificate: {0}")]
+    Certificate(String),
+}
+
+impl AgentError {
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        let Self::Transport { source, .. } = self else { return None };
+        let text = source.to_string();
+        let refused = matches!(&**source, ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused);
+        if text.contains("certificate") || text.contains("UnknownIssuer") {
+            Some(
+                "install ca-certificates, or give kiln the certificate of the server's authority"
+                    .into(),
+            )
+        } else if refused {
+            Some("check that the server runs and listens on this port".into())
+        } else if matches!(**source, ureq::Error::HostNotFound) {
+            Some("check the name and the network".into())
+        } else {
+            None
+        }
+    }
+
+    /// Returns whether the same may go well a little later: a broken or late connection, not one refused.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => match &**source {
+                ureq::Error::Io(error) => is_transient_io(error),
+                ureq::Error::Timeout(Timeout::Resolve) => false,
+                ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => true,
+                _ => false,
+            },
+            Self::Body { source, .. } => is_transient_io(source),
+            Self::Url(_)
+            | Self::Proxy(_)
+            | Self::Redirect { .. }
+            | Self::TooLarge { .. }
+            | Self::Certificate(_) => false,
+        }
+    }
+}
+
+fn is_transient_io(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    match inner {
+        Some(ureq::Error::Timeout(_) | ureq::Error::Protocol(_)) => true,
+        Some(ureq::Error::Io(error)) => is_transient_io(error),
+        Some(_) => false,
+        None => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::WouldBlock
+        ),
+    }
+}
+
+/// A way of connecting: each has its own pool of connections.
+type Route = (Verification, Option<String>);
+
+/// The client; shared by all threads.
+pub struct Agent {
+    options: AgentOptions,
+    routes: Mutex<Vec<(Route, ureq::Agent)>>,
+}
+
+impl Agent {
+    /// Makes a client; nothing is read or connected yet.
+    pub fn new(options: AgentOptions) -> Self {
+        Self { options, routes: Mutex::new(Vec::new()) }
+    }
+
+    /// Asks, follows redirects, and returns the response, whatever its status.
+    pub fn send(&self, mut request: Request<'_>) -> Result<Response, AgentError> {
+        let first = Origin::of(request.url).ok_or_else(|| AgentError::Url(shown(request.url)))?;
+        let mut url = request.url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let origin = Origin::of(&url).ok_or_else(|| AgentError::Url(shown(&url)))?;
+            let authorization = request.authorization.filter(|_| origin == first);
+            let response = self.exchange(&mut request, &url, &origin, authorization)?;
+            let safe = request.method == Method::GET || request.method == Method::HEAD;
+            if !safe || !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let location = response.header("location").and_then(|to| join(&url, to));
+            let problem = "to no usable address";
+            url = location.ok_or(AgentError::Redirect { url: shown(&url), problem })?;
+        }
+        Err(AgentError::Redirect { url: shown(request.url), problem: "too often" })
+    }
+
+    fn exchange(
+        &self,
+        request: &mut Request<'_>,
+        url: &str,
+        origin: &Origin,
+        authorization: Option<&str>,
+    ) -> Result<Response, AgentError> {
+        let mut builder = HttpRequest::builder().method(request.method.clone()).uri(url);
+        for (name, value) in request.headers {
+            builder = builder.header(*name, *value);
+        }
+        if let Some(authorization) = authorization {
+            builder = builder.header("authorization", authorization);
+        }
+        let agent = self.route(request.verification, origin)?;
+        let invalid = |_| AgentError::Url(shown(url));
+        let sent = match &mut request.body {
+            RequestBody::Empty => agent.run(builder.body(()).map_err(invalid)?),
+            RequestBody::Bytes(bytes) => agent.run(builder.body(*bytes).map_err(invalid)?),
+            RequestBody::Stream(stream, size) => {
+                let builder = builder.header("content-length", *size);
+                agent.run(builder.body(SendBody::from_reader(&mut **stream)).map_err(invalid)?)
+            }
+        };
+        let response = sent.map_err(|source| AgentError::Transport {
+            url: shown(url),
+            source: Box::new(source),
+        })?;
+        let (head, body) = response.into_parts();
+        Ok(Response {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            url: url.to_owned(),
+            body,
+            document_timeout: self.options.timeouts.document,
+        })
+    }
+
+    fn route(
+        &self,
+        verification: Verification,
+        origin: &Origin,
+    ) -> Result<ureq::Agent, AgentError> {
+        let verification = if origin.scheme == "https" { verification } else { Verification::Skip };
+        let route = (verification, self.options.proxies.of(origin).map(str::to_owned));
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, agent)) = routes.iter().find(|(known, _)| *known == route) {
+            return Ok(agent.clone());
+        }
+        let agent = self.connect(&route)?;
+        routes.push((route, agent.clone()));
+        Ok(agent)
+    }
+
+    fn connect(&self, (verification, proxy): &Route) -> Result<ureq::Agent, AgentError> {
+        let proxy = proxy
+            .as_deref()
+            .map(|proxy| ureq::Proxy::new(proxy).map_err(|_| AgentError::Proxy(shown(proxy))));
+        let roots = match verification {
+            Verification::Verify => self.roots()?,
+            Verification::Skip => Vec::new(),
+        };
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .disable_verification(*verification == Verification::Skip)
+            .build();
+        let Timeouts { connect, response, idle, document: _ } = self.options.timeouts;
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(&self.options.user_agent)
+            .proxy(proxy.transpose()?)
+            .tls_config(tls)
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_recv_response(Some(response))
+            .timeout_per_read(Some(idle))
+            .timeout_per_write(Some(idle))
+            .max_idle_connections_per_host(16)
+            .build();
+        Ok(config.new_agent())
+    }
+
+    fn roots(&self) -> Result<Vec<Certificate<'static>>, AgentError> {
+        let found = match &self.options.roots {
+            Roots::System => {
+                let bundle = SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.is_file());
+                load_certs_from_paths(bundle.as_deref(), None)
+            }
+            Roots::Paths { file, directory } => {
+                let found = load_certs_from_paths(file.as_deref(), directory.as_deref());
+                if let (true, Some(error)) = (found.certs.is_empty(), found.errors.first()) {
+                    return Err(AgentError::Certificate(error.to_string()));
+                }
+                found
+            }
+        };
+        let mut roots: Vec<_> =
+            found.certs.iter().map(|it| Certificate::from_der(it).to_owned()).collect();
+        for pem in &self.options.extra_roots {
+            for item in parse_pem(pem) {
+                match item.map_err(|error| AgentError::Certificate(error.to_string()))? {
+                    PemItem::Certificate(certificate) => roots.push(certificate),
+                    _ => continue,
+                }
+            }
+        }
+        Ok(roots)
+    }
+}
+
+impl Response {
+    /// Returns a header that is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns all headers of a name that are text.
+    pub fn headers_of<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Returns how long the body says it is.
+    pub fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// Returns the body as a stream; a read that waits too long is an error.
+    pub fn into_reader(self) -> impl Read + Send + use<> {
+        self.body.into_with_config().reader()
+    }
+
+    /// Reads the whole body of a document that has at most `limit` bytes.
+    pub fn read_all(self, limit: u64) -> Result<Vec<u8>, AgentError> {
+        let url = shown(&self.url);
+        let end = Instant::now() + self.document_timeout;
+        if self.content_length().is_some_and(|length| length > limit) {
+            return Err(AgentError::TooLarge { url, limit });
+        }
+        let mut reader = self.into_reader().take(limit + 1);
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let read = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) if Instant::now() > end => Err(io::ErrorKind::TimedOut.into()),
+                other => other,
+            };
+            let read = read.map_err(|source| AgentError::Body { url: url.clone(), source })?;
+            bytes.extend_from_slice(&buffer[..read]);
+        }
+        if bytes.len() as u64 > limit {
+            return Err(AgentError::TooLarge { url, limit });
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_chosen_by_scheme_and_host() {
+        let proxies = Proxies {
+            http: Some("http://p:1".into()),
+            https: Some("http://p:2".into()),
+            exceptions: "internal, .corp.com,*.lan,b.com:8443".into(),
+        };
+        #[rustfmt::skip]
+        let cases = [
+            ("http://a.com/", Some("http://p:1")), ("https://a.com/", Some("http://p:2")),
+            ("https://internal/", None), ("https://x.internal/", None), ("https://notinternal/", Some("http://p:2")),
+            ("https://corp.com/", None), ("https://x.corp.com/", None), ("https://x.lan/", None),
+            ("https://b.com:8443/", None), ("https://b.com/", Some("http://p:2")), ("http://127.0.0.1:5000/", None),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(proxies.of(&Origin::of(url).unwrap()), expected, "{url}");
+        }
+        let all = Proxies { exceptions: "*".into(), ..proxies };
+        assert_eq!(all.of(&Origin::of("https://a.com/").unwrap()), None);
+    }
+
+    #[test]
+    fn unreadable_certificates_are_named() {
+        let roots = Roots::Paths { file: Some("/no/such/bundle".into()), directory: None };
+        let agent = Agent::new(AgentOptions { roots, ..AgentOptions::default() });
+        assert!(agent.roots().unwrap_err().to_string().contains("/no/such/bundle"));
+        let extra_roots = vec![b"no certificate".to_vec()];
+        let agent = Agent::new(AgentOptions { extra_roots, ..AgentOptions::default() });
+        assert!(agent.roots().is_ok());
+    }
+}

@@ -1,0 +1,316 @@
+//! The distribution protocol: one request to a registry with its credentials, and the documents it serves.
+//!
+//! A document is returned only when its bytes have the digest that the reference, or else the registry's own
+//! header, names. Blobs are in `blob.rs`, uploads in `push.rs`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::RegistryError;
+use super::agent::{Agent, AgentError, Method, Request, RequestBody, Response};
+use super::auth::{Authenticator, Credential, Identity};
+use super::endpoint::Endpoint;
+use super::retry::{Retry, parse_retry_after};
+use super::url::{Origin, shown};
+use crate::digest::Digest;
+use crate::event::Cancel;
+use crate::oci::{Descriptor, Document, MANIFEST_LIMIT, MediaType, Reference};
+
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// How much of an error's body is read.
+const MESSAGE_LIMIT: u64 = 16 << 10;
+
+/// Says the credentials for a repository, if there are any.
+pub type CredentialLookup = Arc<dyn Fn(&Reference) -> Option<Credential> + Send + Sync>;
+
+/// What a client is made of, besides its agent.
+#[derive(Clone)]
+pub struct Options {
+    /// Says the credentials for a repository.
+    pub credentials: CredentialLookup,
+    /// Registries (`host[:port]`) that may show any certificate or speak plain HTTP.
+    pub insecure: Vec<String>,
+    /// How often what fails is tried again.
+    pub retry: Retry,
+    /// Ends waits early.
+    pub cancel: Cancel,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            credentials: Arc::new(|_| None),
+            insecure: Vec::new(),
+            retry: Retry::default(),
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { credentials: _, insecure, retry, cancel: _ } = self;
+        f.debug_struct("Options").field("insecure", insecure).field("retry", retry).finish()
+    }
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Media type, digest and size.
+    pub descriptor: Descriptor,
+    /// The document as it was sent.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub document: Document,
+}
+
+/// A client of all registries; clones share connections and tokens, and may be used by several threads.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    agent: Arc<Agent>,
+    options: Options,
+    endpoints: Mutex<HashMap<String, Endpoint>>,
+    auth: Authenticator,
+}
+
+/// What may be done with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+/// One request to a registry.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) repository: &'a Reference,
+    /// What follows `/v2/<repository>/`, or an absolute URL that the registry named.
+    pub(super) path: &'a str,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    pub(super) access: Access,
+    /// A further repository that must be readable (mounts).
+    pub(super) also: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(repository: &'a Reference, path: &'a str) -> Self {
+        let (method, access) = (Method::GET, Access::Pull);
+        Self { method, repository, path, headers: &[], access, also: None }
+    }
+
+    fn scope(&self) -> String {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let own = format!("repository:{}:{actions}", self.repository.path());
+        match self.also {
+            Some(path) => format!("{own} repository:{path}:pull"),
+            None => own,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a client; nothing is asked yet.
+    pub fn new(agent: Arc<Agent>, options: Options) -> Self {
+        let (endpoints, auth) = (Mutex::default(), Authenticator::default());
+        Self(Arc::new(Shared { agent, options, endpoints, auth }))
+    }
+
+    /// Returns the manifest or index that a reference names.
+    pub fn resolve(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        let path = format!("manifests/{}", reference.target());
+        let call = Call { headers: &[("accept", ACCEPT)], ..Call::get(reference, &path) };
+        let (announced, bytes) = self.retrying(|| {
+            let response = self.expect(&call, &[200])?;
+            let announced = Announced::of(&response);
+            Ok((announced, response.read_all(MANIFEST_LIMIT)?))
+        })?;
+        let actual = Digest::of(&bytes);
+        let expected = reference.digest().or(announced.digest).unwrap_or(actual);
+        if expected != actual {
+            let what = reference.familiar();
+            return Err(RegistryError::Digest { what, expected, actual });
+        }
+        let malformed = |source| RegistryError::Document { name: reference.familiar(), source };
+        let document = Document::parse(&bytes).map_err(malformed)?;
+        let descriptor = Descriptor::of(document.media_type(), &bytes);
+        Ok(Fetched { descriptor, bytes, document })
+    }
+
+    /// Returns what a reference names without reading it; `None`: the registry does not say enough.
+    ///
+    /// The answer is the registry's word: only the digest matters, and what has it must be verified.
+    pub fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
+        let path = format!("manifests/{}", reference.target());
+        let headers = &[("accept", ACCEPT)];
+        let call = Call { method: Method::HEAD, headers, ..Call::get(reference, &path) };
+        let announced = self.retrying(|| Ok(Announced::of(&self.expect(&call, &[200])?)))?;
+        let Announced { media_type, digest, size } = announced;
+        if let (Some(expected), Some(actual)) = (reference.digest(), digest)
+            && expected != actual
+        {
+            let what = reference.familiar();
+            return Err(RegistryError::Digest { what, expected, actual });
+        }
+        let described = media_type.zip(digest.or(reference.digest())).zip(size);
+        Ok(described.map(|((media_type, digest), size)| Descriptor::new(media_type, digest, size)))
+    }
+
+    /// Repeats what fails for a reason that may pass.
+    pub(super) fn retrying<T>(
+        &self,
+        attempt: impl FnMut() -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let Options { retry, cancel, .. } = self.options();
+        retry.run(cancel, attempt)
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Asks once and takes only the listed statuses for an answer.
+    pub(super) fn expect(
+        &self,
+        call: &Call<'_>,
+        statuses: &[u16],
+    ) -> Result<Response, RegistryError> {
+        self.expect_with(call, || Ok(RequestBody::Empty), statuses)
+    }
+
+    /// The same with a body, made anew each time it is sent.
+    pub(super) fn expect_with<'b>(
+        &self,
+        call: &Call<'_>,
+        body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
+        statuses: &[u16],
+    ) -> Result<Response, RegistryError> {
+        let response = self.ask(call, body)?;
+        match response.status {
+            status if statuses.contains(&status) => Ok(response),
+            404 => Err(RegistryError::NotFound(self.subject(call))),
+            401 | 403 => Err(RegistryError::Denied {
+                repository: call.repository.familiar_name(),
+                message: message(response),
+            }),
+            _ => Err(status_error(response)),
+        }
+    }
+
+    /// Asks, and once more with credentials if the registry wants them.
+    fn ask<'b>(
+        &self,
+        call: &Call<'_>,
+        mut body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
+    ) -> Result<Response, RegistryError> {
+        let endpoint = self.endpoint(call.repository.domain())?;
+        let url = if call.path.contains("://") {
+            call.path.to_owned()
+        } else {
+            format!("{}/v2/{}/{}", endpoint.base, call.repository.path(), call.path)
+        };
+        // An upload may be sent elsewhere; the credentials stay with the registry.
+        let own = Origin::of(&url) == Origin::of(&endpoint.base);
+        let scope = call.scope();
+        let identity = Identity {
+            agent: &self.0.agent,
+            repository: call.repository,
+            scope: &scope,
+            credential: (self.0.options.credentials)(call.repository),
+            verification: endpoint.verification,
+        };
+        let mut send = |authorization: Option<&str>| -> Result<Response, RegistryError> {
+            Ok(self.0.agent.send(Request {
+                method: call.method.clone(),
+                url: &url,
+                headers: call.headers,
+                authorization,
+                verification: endpoint.verification,
+                body: body()?,
+            })?)
+        };
+        let header = if own { self.0.auth.header(&identity)? } else { None };
+        let response = send(header.as_deref())?;
+        let asked_by_registry = Origin::of(&response.url) == Origin::of(&endpoint.base);
+        if response.status != 401 || !own || !asked_by_registry {
+            return Ok(response);
+        }
+        match self.0.auth.answer(&identity, &response, header.as_deref())? {
+            Some(better) => send(Some(&better)),
+            None => Ok(response),
+        }
+    }
+
+    fn endpoint(&self, domain: &str) -> Result<Endpoint, AgentError> {
+        let lock = || self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = lock().get(domain) {
+            return Ok(endpoint.clone());
+        }
+        let insecure = self.0.options.insecure.iter().any(|it| it == domain);
+        let endpoint = Endpoint::find(&self.0.agent, domain, insecure)?;
+        lock().insert(domain.to_owned(), endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Returns what a call is about, for people.
+    fn subject(&self, call: &Call<'_>) -> String {
+        match call.path.strip_prefix("manifests/") {
+            Some(target) if target.contains(':') => {
+                format!("{}@{target}", call.repository.familiar_name())
+            }
+            Some(target) => format!("{}:{target}", call.repository.familiar_name()),
+            None => format!("{}/{}", call.repository.familiar_name(), shown(call.path)),
+        }
+    }
+}
+
+/// What the headers of a response say of a document.
+struct Announced {
+    media_type: Option<MediaType>,
+    digest: Option<Digest>,
+    size: Option<u64>,
+}
+
+impl Announced {
+    fn of(response: &Response) -> Self {
+        let media_type = response.header("content-type").and_then(|it| it.split(';').next());
+        Self {
+            media_type: media_type.map(|it| it.trim().into()),
+            digest: response.header("docker-content-digest").and_then(|it| it.trim().parse().ok()),
+            size: response.content_length(),
+        }
+    }
+}
+
+/// Makes the error of a status that was not expected.
+pub(super) fn status_error(response: Response) -> RegistryError {
+    let now = jiff::Timestamp::now();
+    let retry_after = response.header("retry-after").and_then(|it| parse_retry_after(it, now));
+    let (url, status) = (shown(&response.url), response.status);
+    RegistryError::Status { url, status, message: message(response), retry_after }
+}
+
+/// Returns `: ` and what the server says in one line, or nothing.
+fn message(response: Response) -> String {
+    let bytes = response.read_all(MESSAGE_LIMIT).unwrap_or_default();
+    let said = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+        Ok(value) => {
+            let error = &value["errors"][0];
+            let text = error["message"].as_str().filter(|text| !text.is_empty());
+            text.or(error["code"].as_str()).or(value["message"].as_str()).unwrap_or("").to_owned()
+        }
+        Err(_) => String::from_utf8_lossy(&bytes).lines().next().unwrap_or("").to_owned(),
+    };
+    let line: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
+    if line.trim().is_empty() { String::new() } else { format!(": {}", line.trim()) }
+}

@@ -1,0 +1,38 @@
+//! The registry client against a real registry, and against one that fails in every way it can.
+
+mod fake;
+mod faults;
+mod real;
+mod server;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln::oci::Reference;
+use kiln::registry::agent::{Agent, AgentOptions, Timeouts};
+use kiln::registry::{Client, Credential, Options, Retry};
+
+/// A client that does not wait long.
+fn client(credential: Option<Credential>) -> Client {
+    client_of(AgentOptions::default(), credential)
+}
+
+fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
+    let short = Duration::from_millis(400);
+    let timeouts =
+        Timeouts { connect: short * 10, response: short, idle: short, document: short * 3 };
+    let agent = Agent::new(AgentOptions { timeouts, ..agent });
+    let retry =
+        Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };
+    let credentials = Arc::new(move |_: &Reference| credential.clone());
+    Client::new(Arc::new(agent), Options { credentials, retry, ..Options::default() })
+}
+
+fn password(username: &str, password: &str) -> Option<Credential> {
+    Some(Credential::Password { username: username.into(), password: password.into() })
+}
+
+fn reference(text: &str) -> Reference {
+    Reference::parse(text).unwrap()
+}
