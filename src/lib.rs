@@ -12,7 +12,7 @@
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
 //! 1 dockerfile dockerignore oci sandbox
-//! 0 digest event diagnostic fs
+//! 0 digest event diagnostic fs wildcard
 //! ```
 
 pub mod builder;
@@ -34,3 +34,4 @@ pub mod snapshot;
 pub mod solve;
 pub mod source;
 pub mod store;
+pub mod wildcard;
