@@ -1,0 +1,55 @@
+//! What a step made, as a record of the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::Key;
+use crate::digest::{CacheKey, ContentDigest};
+use crate::store::{RecordKind, Result, Store};
+
+/// What a step made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The layers that it put on its base, lowest first, by their names among the snapshots: one for a step of the
+    /// build, all of them for an image.
+    pub layers: Vec<String>,
+    /// The identity of the whole file system after the step, in hexadecimal.
+    pub tree: String,
+    /// When it was made, in nanoseconds since the epoch.
+    pub created: i64,
+    /// What people saw.
+    pub name: String,
+    /// Name and digest of each part of the key.
+    #[serde(default)]
+    pub parts: Vec<(String, String)>,
+}
+
+impl StepRecord {
+    /// Returns the identity of the file system; `None` if the record is nonsense.
+    pub fn identity(&self) -> Option<ContentDigest> {
+        ContentDigest::from_hex(&self.tree).ok()
+    }
+}
+
+/// Returns what the step of that key made, if it is known and its layers are still there. Marks it as used.
+pub fn find(store: &Store, key: &CacheKey) -> Result<Option<StepRecord>> {
+    let name = key.hex();
+    let Some(body) = store.record(RecordKind::Step, &name)? else { return Ok(None) };
+    let Ok(record) = serde_json::from_slice::<StepRecord>(&body) else { return Ok(None) };
+    let there = |layer: &String| {
+        ContentDigest::from_hex(layer).is_ok() && store.snapshot_dir(layer).join("changes").exists()
+    };
+    if record.identity().is_none() || !record.layers.iter().all(there) {
+        return Ok(None);
+    }
+    store.touch_record(RecordKind::Step, &name);
+    Ok(Some(record))
+}
+
+/// Writes down what a step made.
+pub fn remember(store: &Store, key: &Key, record: &StepRecord) -> Result<()> {
+    let parts =
+        key.parts.iter().map(|(name, digest)| (name.clone(), digest.hex()[..16].to_owned()));
+    let record = StepRecord { parts: parts.collect(), ..record.clone() };
+    let body = serde_json::to_vec(&record).expect("strings and numbers always serialise");
+    store.put_record(RecordKind::Step, &key.key.hex(), &body)
+}

@@ -1,0 +1,205 @@
+//! Layers as blobs, compressed as an output wants them, each made at most once.
+
+use std::io::{self, Read, Write};
+
+use super::image::ImageLayer;
+use super::{ExportError, Exporter, Result};
+use crate::digest::{DiffId, Digest, Sha256Hasher};
+use crate::event::Cancel;
+use crate::fs::PathError;
+use crate::layer::{Compression, Encoder, PackOptions};
+use crate::oci::{self, Content, Descriptor, Family, media_type};
+use crate::snapshot::Snapshots;
+use crate::store::RecordKind;
+
+/// How layers are wanted.
+pub(super) struct Wanted {
+    pub(super) compression: Compression,
+    /// Layers that exist in another compression are made again.
+    pub(super) force: bool,
+    /// File times later than SOURCE_DATE_EPOCH become it.
+    pub(super) rewrite: bool,
+}
+
+/// A layer as a blob of the store.
+pub(super) struct Made {
+    pub(super) descriptor: Descriptor,
+    pub(super) diff_id: DiffId,
+}
+
+/// Returns a layer's blob, making it if it is not there.
+pub(super) fn layer(
+    exporter: &Exporter<'_>,
+    layer: &ImageLayer,
+    wanted: &Wanted,
+    epoch: Option<i64>,
+) -> Result<Made> {
+    let content = Content::Layer(of(wanted.compression));
+    if let Some(descriptor) = &layer.blob
+        && exporter.store.blob_size(&descriptor.digest).is_some()
+        && (!wanted.force || descriptor.content() == content)
+    {
+        return Ok(Made { descriptor: descriptor.clone(), diff_id: layer.diff_id });
+    }
+    let media = media_type(content, Family::Oci).expect("every compression has an OCI name");
+    if let (Compression::Uncompressed, None) = (wanted.compression, epoch) {
+        // The tar itself: named by its diff id, and written only if something reads it.
+        let digest = Digest::from_bytes(*layer.diff_id.as_bytes());
+        let size = tar_size(exporter, layer)?;
+        return Ok(Made {
+            descriptor: Descriptor::new(media, digest, size),
+            diff_id: layer.diff_id,
+        });
+    }
+    let suffix = epoch.map_or_else(String::new, |epoch| format!("-{epoch}"));
+    let name = format!("{}-{}{suffix}", layer.diff_id.hex(), key(wanted.compression));
+    if let Some(made) = known(exporter, &name)? {
+        return Ok(Made { descriptor: Descriptor::new(media, made.0, made.1), diff_id: made.2 });
+    }
+    let (digest, size, diff_id) = make(exporter, layer, wanted.compression, epoch)?;
+    let body = format!("{digest} {size} {diff_id}");
+    exporter.store.put_record(RecordKind::Blob, &name, body.as_bytes())?;
+    Ok(Made { descriptor: Descriptor::new(media, digest, size), diff_id })
+}
+
+/// Names a compression with its level.
+fn key(compression: Compression) -> String {
+    match compression {
+        Compression::Uncompressed => "tar".to_owned(),
+        Compression::Gzip { level } => format!("gzip{level}"),
+        Compression::Zstd { level } => format!("zstd{level}"),
+    }
+}
+
+fn of(compression: Compression) -> oci::Compression {
+    match compression {
+        Compression::Uncompressed => oci::Compression::None,
+        Compression::Gzip { .. } => oci::Compression::Gzip,
+        Compression::Zstd { .. } => oci::Compression::Zstd,
+    }
+}
+
+fn known(exporter: &Exporter<'_>, name: &str) -> Result<Option<(Digest, u64, DiffId)>> {
+    let Some(body) = exporter.store.record(RecordKind::Blob, name)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&body);
+    let mut words = text.split(' ');
+    let digest: Option<Digest> = words.next().and_then(|word| word.parse().ok());
+    let size: Option<u64> = words.next().and_then(|word| word.parse().ok());
+    let diff_id: Option<DiffId> = words.next().and_then(|word| word.parse().ok());
+    let (Some(digest), Some(size), Some(diff_id)) = (digest, size, diff_id) else {
+        return Ok(None);
+    };
+    Ok((exporter.store.blob_size(&digest) == Some(size)).then_some((digest, size, diff_id)))
+}
+
+/// The size of a layer's tar, without writing it if it is not there.
+fn tar_size(exporter: &Exporter<'_>, layer: &ImageLayer) -> Result<u64> {
+    let digest = Digest::from_bytes(*layer.diff_id.as_bytes());
+    match exporter.store.blob_size(&digest) {
+        Some(size) => Ok(size),
+        None => Ok(Snapshots::new(exporter.store).tar_size(layer.id)?),
+    }
+}
+
+fn make(
+    exporter: &Exporter<'_>,
+    layer: &ImageLayer,
+    compression: Compression,
+    epoch: Option<i64>,
+) -> Result<(Digest, u64, DiffId)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let blob = exporter.store.new_blob()?;
+    let path = blob.path().to_owned();
+    let failed = PathError::of("write", &path);
+    let encoder = Encoder::new(blob, compression, threads).map_err(&failed)?;
+    let what = layer.diff_id.hex()[..12].to_owned();
+    let total = tar_size(exporter, layer)?;
+    let report = |done| (exporter.progress)(&what, done, total);
+    let mut plain = Plain {
+        out: encoder,
+        hasher: Sha256Hasher::new(),
+        count: 0,
+        report: &report,
+        cancel: exporter.cancel,
+    };
+    let written = write_plain(exporter, layer, epoch, &mut plain);
+    if exporter.cancel.is_canceled() {
+        return Err(ExportError::Canceled);
+    }
+    written?;
+    let diff_id = plain.hasher.diff_id();
+    if epoch.is_none() && diff_id != layer.diff_id {
+        return Err(crate::store::StoreError::Mismatch {
+            expected: Digest::from_bytes(*layer.diff_id.as_bytes()),
+            actual: Digest::from_bytes(*diff_id.as_bytes()),
+        }
+        .into());
+    }
+    let blob = plain.out.finish().map_err(&failed)?;
+    let (digest, size) = blob.commit()?;
+    Ok((digest, size, diff_id))
+}
+
+fn write_plain(
+    exporter: &Exporter<'_>,
+    layer: &ImageLayer,
+    epoch: Option<i64>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let tar = Digest::from_bytes(*layer.diff_id.as_bytes());
+    if epoch.is_none() && exporter.store.blob_size(&tar).is_some() {
+        let path = exporter.store.blob_path(&tar);
+        let mut file = exporter.store.open_blob(&tar)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let n = file.read(&mut buffer).map_err(PathError::of("read", &path))?;
+            if n == 0 {
+                return Ok(());
+            }
+            out.write_all(&buffer[..n]).map_err(PathError::of("compress", &path))?;
+        }
+    }
+    Snapshots::new(exporter.store).pack(layer.id, &PackOptions { latest: epoch }, out)?;
+    Ok(())
+}
+
+/// The uncompressed side of an encoder.
+struct Plain<'a, W> {
+    out: W,
+    hasher: Sha256Hasher,
+    count: u64,
+    report: &'a dyn Fn(u64),
+    cancel: &'a Cancel,
+}
+
+impl<W: Write> Write for Plain<'_, W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.cancel.is_canceled() {
+            return Err(io::Error::other("canceled"));
+        }
+        let n = self.out.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.count += n as u64;
+        (self.report)(self.count);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Makes sure that a blob which is a layer's bare tar is really there.
+pub(super) fn ensure(
+    exporter: &Exporter<'_>,
+    layer: &ImageLayer,
+    descriptor: &Descriptor,
+) -> Result<()> {
+    if exporter.store.blob_size(&descriptor.digest).is_some() {
+        return Ok(());
+    }
+    let mut blob = exporter.store.new_blob()?;
+    Snapshots::new(exporter.store).pack(layer.id, &PackOptions::default(), &mut blob)?;
+    blob.commit_as(&descriptor.digest)?;
+    Ok(())
+}

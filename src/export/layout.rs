@@ -1,0 +1,234 @@
+//! An OCI image layout, as a directory or as one tar (OCI image specification, "Image Layout").
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::image::{Finished, Image};
+use super::{Dest, ExportError, Exporter, Output, Result, blob, image};
+use crate::digest::Digest;
+use crate::fs::{self, PathError};
+use crate::layer::Bundle;
+use crate::oci::{Descriptor, Family, Index, Reference};
+
+/// One file of an image archive.
+pub(super) struct Entry {
+    /// Its path.
+    pub(super) name: String,
+    pub(super) content: EntryContent,
+}
+
+/// What is in a file of an image archive.
+pub(super) enum EntryContent {
+    Bytes(Vec<u8>),
+    Blob(Digest),
+    Directory,
+}
+
+pub(super) fn export(
+    exporter: &Exporter<'_>,
+    image: &Image,
+    (output, tar): (&Output, bool),
+    names: &[Reference],
+) -> Result<Finished> {
+    let finished = image::finish(exporter, image, output, names)?;
+    let mut entries = blobs(exporter, image, &finished)?;
+    entries.extend(index(&finished, names, created(image)));
+    write(exporter, output, tar, &entries)?;
+    Ok(finished)
+}
+
+/// Returns the directories and blobs of a layout.
+pub(super) fn blobs(
+    exporter: &Exporter<'_>,
+    image: &Image,
+    finished: &Finished,
+) -> Result<Vec<Entry>> {
+    let directory = |name: &str| Entry { name: name.to_owned(), content: EntryContent::Directory };
+    let mut entries = vec![directory("blobs"), directory("blobs/sha256")];
+    for (layer, descriptor) in image.layers.iter().zip(&finished.layers) {
+        blob::ensure(exporter, layer, descriptor)?;
+    }
+    let all = finished.layers.iter().chain([&finished.config, &finished.manifest]);
+    let mut seen = std::collections::BTreeSet::new();
+    for Descriptor { digest, .. } in all {
+        if seen.insert(*digest) {
+            let name = format!("blobs/sha256/{}", digest.hex());
+            entries.push(Entry { name, content: EntryContent::Blob(*digest) });
+        }
+    }
+    Ok(entries)
+}
+
+/// Returns the two files that make the blobs a layout.
+pub(super) fn index(
+    finished: &Finished,
+    names: &[Reference],
+    created: Option<String>,
+) -> Vec<Entry> {
+    let described = |name: Option<&Reference>| {
+        let mut descriptor = finished.manifest.clone();
+        let mut note =
+            |key: &str, value: String| drop(descriptor.annotations.insert(key.to_owned(), value));
+        if let Some(name) = name {
+            let name = name.clone().or_latest();
+            note("io.containerd.image.name", name.to_string());
+            note("org.opencontainers.image.ref.name", name.tag().unwrap_or("latest").to_owned());
+        }
+        if let Some(created) = &created {
+            note("org.opencontainers.image.created", created.clone());
+        }
+        descriptor
+    };
+    let manifests = match names {
+        [] => vec![described(None)],
+        names => names.iter().map(|name| described(Some(name))).collect(),
+    };
+    let index = Index::new(Family::Oci, manifests).to_bytes();
+    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
+    [("index.json", index), ("oci-layout", layout)]
+        .into_iter()
+        .map(|(name, bytes)| Entry { name: name.to_owned(), content: EntryContent::Bytes(bytes) })
+        .collect()
+}
+
+/// The time that an archive's index gives its image.
+pub(super) fn created(image: &Image) -> Option<String> {
+    image.config.created.map(|time| time.to_string())
+}
+
+/// Writes files where an output wants them.
+pub(super) fn write(
+    exporter: &Exporter<'_>,
+    output: &Output,
+    tar: bool,
+    entries: &[Entry],
+) -> Result<()> {
+    match (&output.dest, tar) {
+        (Some(Dest::Stdout), true) => {
+            let stdout = std::io::stdout().lock();
+            let bundled = bundle(exporter, entries, BufWriter::with_capacity(1 << 20, stdout));
+            bundled.map(drop).map_err(|error| error.or_stdout())
+        }
+        (Some(Dest::Path(path)), true) => write_tar(exporter, path, entries),
+        (Some(Dest::Path(path)), false) => write_directory(exporter, path, entries),
+        (Some(Dest::Stdout), false) => {
+            Err(ExportError::Format("a directory cannot be written to standard output".into()))
+        }
+        (None, _) => {
+            Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()))
+        }
+    }
+}
+
+/// An error of a bundle: of what is read, or of what is written.
+pub(super) enum BundleError {
+    Read(ExportError),
+    Write(std::io::Error),
+}
+
+impl BundleError {
+    pub(super) fn or_stdout(self) -> ExportError {
+        match self {
+            Self::Read(error) => error,
+            Self::Write(error) => ExportError::Stdout(error),
+        }
+    }
+
+    pub(super) fn or_path(self, path: &Path) -> ExportError {
+        match self {
+            Self::Read(error) => error,
+            Self::Write(error) => PathError::of("write", path)(error).into(),
+        }
+    }
+}
+
+fn bundle<W: Write>(
+    exporter: &Exporter<'_>,
+    entries: &[Entry],
+    out: W,
+) -> std::result::Result<W, BundleError> {
+    let mut bundle = Bundle::new(out);
+    for entry in entries {
+        if exporter.cancel.is_canceled() {
+            return Err(BundleError::Read(ExportError::Canceled));
+        }
+        let written = match &entry.content {
+            EntryContent::Directory => bundle.directory(&entry.name),
+            EntryContent::Bytes(bytes) => bundle.file(&entry.name, bytes.len() as u64, &bytes[..]),
+            EntryContent::Blob(digest) => {
+                let file =
+                    exporter.store.open_blob(digest).map_err(|e| BundleError::Read(e.into()))?;
+                let size = exporter.store.blob_size(digest).unwrap_or(0);
+                bundle.file(&entry.name, size, file)
+            }
+        };
+        written.map_err(BundleError::Write)?;
+    }
+    bundle.finish().map_err(BundleError::Write)
+}
+
+/// Writes a file beside its final place and renames it, so that a part of an archive is never taken for one.
+pub(super) fn beside(path: &Path) -> Result<(tempfile::NamedTempFile, PathBuf)> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&directory)?;
+    let file = tempfile::Builder::new().prefix(".kiln-").tempfile_in(&directory);
+    Ok((file.map_err(PathError::of("create a file in", &directory))?, directory))
+}
+
+/// Puts a finished file in its place, with the mode that a new file gets.
+pub(super) fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let umask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(umask);
+    let mode = std::fs::Permissions::from_mode(0o666 & !umask.bits());
+    file.as_file().set_permissions(mode).map_err(PathError::of("write", path))?;
+    file.persist(path).map_err(|error| PathError::of("write", path)(error.error))?;
+    Ok(())
+}
+
+fn write_tar(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
+    // A device or pipe, such as /dev/stdout, is written to as it is.
+    if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        let file = File::options().write(true).open(path).map_err(PathError::of("open", path))?;
+        return bundle(exporter, entries, file).map(drop).map_err(|error| error.or_path(path));
+    }
+    let (file, _) = beside(path)?;
+    let writer = BufWriter::with_capacity(1 << 20, file);
+    let writer = bundle(exporter, entries, writer).map_err(|error| error.or_path(path))?;
+    let file =
+        writer.into_inner().map_err(|error| PathError::of("write", path)(error.into_error()))?;
+    persist(file, path)
+}
+
+fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
+    fs::create_dir_all(path)?;
+    for entry in entries {
+        let place = path.join(&entry.name);
+        match &entry.content {
+            EntryContent::Directory => fs::create_dir_all(&place)?,
+            EntryContent::Bytes(bytes) => {
+                let (mut file, _) = beside(&place)?;
+                file.write_all(bytes).map_err(PathError::of("write", &place))?;
+                persist(file, &place)?;
+            }
+            EntryContent::Blob(digest) => copy_blob(exporter, digest, &place)?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_blob(exporter: &Exporter<'_>, digest: &Digest, place: &Path) -> Result<()> {
+    let size = exporter.store.blob_size(digest);
+    if size.is_some() && place.metadata().ok().map(|meta| meta.len()) == size {
+        return Ok(());
+    }
+    let (mut file, _) = beside(place)?;
+    let source = exporter.store.open_blob(digest)?;
+    let mut source = source.take(u64::MAX);
+    std::io::copy(&mut source, &mut file).map_err(PathError::of("write", place))?;
+    persist(file, place)
+}

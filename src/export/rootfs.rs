@@ -1,0 +1,153 @@
+//! The root file system by itself, as a directory or a tar.
+//!
+//! A directory belongs to whoever runs kiln, as the reference's local exporter has it; devices, sockets and owners
+//! that this user cannot make are left out. A tar has everything.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use super::image::{Finished, Image};
+use super::layout::{beside, persist};
+use super::{Dest, ExportError, Exporter, Output, Result, image};
+use crate::fs::{self, PathError};
+use crate::layer::{
+    LayerError, Node, NodeKind, PackOptions, Timestamp, Tree, TreeContents, TreePath, pack,
+};
+use crate::snapshot::Snapshots;
+
+fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
+    let snapshots = Snapshots::new(exporter.store);
+    let mut tree = Tree::empty();
+    for layer in &image.layers {
+        let stored = snapshots.load(layer.id)?;
+        tree = tree.apply(&stored.changes, &stored.contents)?;
+    }
+    Ok(tree)
+}
+
+pub(super) fn export_tar(
+    exporter: &Exporter<'_>,
+    image: &Image,
+    output: &Output,
+) -> Result<Finished> {
+    let tree = whole(exporter, image)?;
+    let changes = tree.changes_since(&Tree::empty());
+    let contents = TreeContents(tree);
+    let options = PackOptions { latest: image.epoch };
+    match &output.dest {
+        Some(Dest::Stdout) => {
+            let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+            let packed = pack(&changes, &contents, &options, &mut out);
+            packed.map_err(|error| match error {
+                LayerError::Write(error) => ExportError::Stdout(error),
+                error => error.into(),
+            })?;
+            std::io::Write::flush(&mut out).map_err(ExportError::Stdout)?;
+        }
+        Some(Dest::Path(path)) => {
+            let (file, _) = beside(path)?;
+            let mut out = BufWriter::with_capacity(1 << 20, file);
+            pack(&changes, &contents, &options, &mut out)?;
+            let file =
+                out.into_inner().map_err(|e| PathError::of("write", path)(e.into_error()))?;
+            persist(file, path)?;
+        }
+        None => {
+            return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
+        }
+    }
+    image::finish(exporter, image, &described(output), &[])
+}
+
+pub(super) fn export_directory(
+    exporter: &Exporter<'_>,
+    image: &Image,
+    output: &Output,
+) -> Result<Finished> {
+    let Some(Dest::Path(path)) = &output.dest else {
+        return Err(ExportError::Format("this output needs a directory: `dest=DIRECTORY`".into()));
+    };
+    let tree = whole(exporter, image)?;
+    fs::create_dir_all(path)?;
+    write_children(
+        tree.root(),
+        &TreePath::root(),
+        &Target { tree: &tree, root: path, epoch: image.epoch },
+    )?;
+    image::finish(exporter, image, &described(output), &[])
+}
+
+/// The image that a plain root file system would be, for its digest.
+fn described(output: &Output) -> Output {
+    Output { kind: super::OutputKind::Image, ..output.clone() }
+}
+
+struct Target<'a> {
+    tree: &'a Tree,
+    root: &'a Path,
+    epoch: Option<i64>,
+}
+
+fn write_children(node: &Node, at: &TreePath, target: &Target<'_>) -> Result<()> {
+    for (name, child) in node.children().into_iter().flatten() {
+        let Some(path) = at.join(name) else { continue };
+        write_node(child, &path, target)?;
+    }
+    Ok(())
+}
+
+fn write_node(node: &Node, path: &TreePath, target: &Target<'_>) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let place = target.root.join(path.as_path());
+    let there = place.symlink_metadata().ok();
+    let keeps = node.is_directory() && there.as_ref().is_some_and(std::fs::Metadata::is_dir);
+    if there.is_some() && !keeps {
+        fs::remove_tree(&place).or_else(|_| fs::remove_file(&place))?;
+    }
+    match node.body() {
+        NodeKind::Directory(_) => {
+            if !keeps {
+                std::fs::create_dir(&place)
+                    .map_err(PathError::of("create the directory", &place))?;
+            }
+            write_children(node, path, target)?;
+        }
+        NodeKind::File { .. } => {
+            let mut content = target.tree.open(path)?;
+            let mut file = fs::create_new(&place)?;
+            std::io::copy(&mut content, &mut file).map_err(PathError::of("write", &place))?;
+        }
+        NodeKind::Symlink { target: link } => {
+            let link = std::ffi::OsStr::from_bytes(link);
+            std::os::unix::fs::symlink(link, &place)
+                .map_err(PathError::of("create the link", &place))?;
+            return set_time(&place, node.meta().mtime, target.epoch);
+        }
+        NodeKind::Fifo => {
+            let made = rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &place,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o600),
+                0,
+            );
+            made.map_err(|errno| PathError::of("create", &place)(errno.into()))?;
+        }
+        NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. } => return Ok(()),
+    }
+    let mode = rustix::fs::Mode::from_raw_mode(node.meta().mode);
+    rustix::fs::chmod(&place, mode)
+        .map_err(|errno| PathError::of("change the mode of", &place)(errno.into()))?;
+    set_time(&place, node.meta().mtime, target.epoch)
+}
+
+fn set_time(place: &Path, mtime: Timestamp, epoch: Option<i64>) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    let time = match epoch {
+        Some(epoch) => Timespec { tv_sec: epoch, tv_nsec: 0 },
+        None => Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() },
+    };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let set = utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(set.map_err(|errno| PathError::of("set the time of", place)(errno.into()))?)
+}

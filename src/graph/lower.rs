@@ -1,0 +1,540 @@
+//! From stages to vertices: one pass over the stages that the target needs.
+
+use std::collections::BTreeMap;
+
+use super::args::{self, Env};
+use super::stage::{self, StageId, Stages, Step};
+use super::state::{self, State};
+use super::{
+    Base, Bases, Failure, FileAction, FileOp, FilesSource, Graph, GraphError, ImageLocation,
+    ImageRequest, ImageSource, Lowered, NamedContext, Op, Request, Vertex, VertexId, copy, expose,
+    run,
+};
+use crate::dockerfile::ast::{Command, Dockerfile, Instruction, KeyValue, Span};
+use crate::dockerfile::word::Expander;
+use crate::dockerfile::{self, signal};
+use crate::oci::{ImageConfig, Platform, Reference};
+
+/// Builds the graph of a Dockerfile.
+///
+/// `bases` holds the images resolved so far; where more are needed, [`Failure::Need`] names all that are known to
+/// be, and the call is repeated once they are there.
+pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowered, Failure> {
+    let expander = Expander::new(file.escape);
+    let last = file.stages.last().map_or("", |stage| stage.name.as_str());
+    let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
+    let globals = args::predefined(request, target_name);
+    let globals = args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let mut stages = Stages::new(file, request, &globals, &expander)?;
+    let target = stages.target(request.target.as_deref())?;
+    let origins = resolve(&mut stages, target, request, bases)?;
+    let mut lowering = Lowering {
+        request,
+        expander,
+        globals,
+        stages,
+        origins,
+        states: BTreeMap::new(),
+        graph: Graph::default(),
+        sources: Vec::new(),
+        warnings: Vec::new(),
+    };
+    lowering.lower_stages(target)?;
+    Ok(lowering.finish(target))
+}
+
+/// What a stage without a parent stage starts from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Scratch,
+    Image(ImageRequest, Base),
+    Directory(std::path::PathBuf),
+}
+
+type Origins = BTreeMap<StageId, Origin>;
+
+/// Finds what every stage starts from and adds the triggers of the bases, until nothing new is needed.
+fn resolve(
+    stages: &mut Stages,
+    target: StageId,
+    request: &Request,
+    bases: &Bases,
+) -> Result<Origins, Failure> {
+    let mut origins = Origins::new();
+    let mut triggered = std::collections::BTreeSet::new();
+    for id in stages.ids() {
+        check_base_name(stages, id)?;
+    }
+    loop {
+        let reachable = stages.reachable(target);
+        let mut needed = Vec::new();
+        for id in reachable.iter().copied().filter(|id| stages.get(*id).base.is_none()) {
+            match origin(stages.get(id), request, bases)? {
+                Ok(found) => drop(origins.insert(id, found)),
+                Err(missing) => needed.push((missing, Some(stages.get(id).span))),
+            }
+        }
+        if !needed.is_empty() {
+            return Err(Failure::Need(needed));
+        }
+        let mut grown = false;
+        for id in reachable {
+            if triggered.insert(id) {
+                grown |= add_triggers(stages, id, &origins)?;
+            }
+        }
+        if !grown {
+            return Ok(origins);
+        }
+    }
+}
+
+/// Rejects a base that is no image name even in a stage that is not needed.
+fn check_base_name(stages: &Stages, id: StageId) -> Result<(), GraphError> {
+    let stage = stages.get(id);
+    if stage.base.is_some() || stage.is_scratch() || stage.replaced_by.is_some() {
+        return Ok(());
+    }
+    match Reference::parse(&stage.base_name) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(GraphError::new(error.to_string())
+            .at(stage.span)
+            .suggest(&stage.base_name, stages.suggestions())),
+    }
+}
+
+/// Returns what a stage starts from, or the image that must be resolved first.
+fn origin(
+    stage: &stage::Stage,
+    request: &Request,
+    bases: &Bases,
+) -> Result<Result<Origin, ImageRequest>, GraphError> {
+    let platform = stage.platform.as_ref();
+    let named = match (&stage.replaced_by, stage.is_scratch()) {
+        (Some(context), _) => Some(context.clone()),
+        (None, true) => return Ok(Ok(Origin::Scratch)),
+        (None, false) => stage::named_context(request, &stage.base_name, platform),
+    };
+    let platform = platform.unwrap_or(request.target_platform()).clone();
+    let location = match named {
+        Some(NamedContext::Directory(path)) => return Ok(Ok(Origin::Directory(path))),
+        Some(NamedContext::Image(location)) => location,
+        None => {
+            let reference = Reference::parse(&stage.base_name);
+            ImageLocation::Reference(
+                reference.map_err(|e| GraphError::new(e.to_string()).at(stage.span))?,
+            )
+        }
+    };
+    let wanted = ImageRequest { location, platform };
+    Ok(match bases.get(&wanted) {
+        Some(base) => Ok(Origin::Image(wanted, base.clone())),
+        None => Err(wanted),
+    })
+}
+
+/// Puts the ONBUILD triggers of a stage's base in front of its own steps; returns whether there were any.
+fn add_triggers(stages: &mut Stages, id: StageId, origins: &Origins) -> Result<bool, GraphError> {
+    let stage = stages.get(id);
+    if stage.implicit || stage.replaced_by.is_some() {
+        return Ok(false);
+    }
+    let texts: Vec<String> = match (stage.base, origins.get(&id)) {
+        (Some(parent), _) => parent_triggers(stages.get(parent)),
+        (None, Some(Origin::Image(_, base))) => base.config.config.on_build.clone(),
+        _ => Vec::new(),
+    };
+    let span = stage.span;
+    let commands = texts.iter().map(|text| trigger(text, span)).collect::<Result<Vec<_>, _>>()?;
+    let any = !commands.is_empty();
+    stages.add_triggers(id, commands).map_err(|error| error.at(span))?;
+    Ok(any)
+}
+
+fn parent_triggers(parent: &stage::Stage) -> Vec<String> {
+    let texts = parent.steps.iter().filter(|step| !step.on_build);
+    let texts = texts.filter_map(|step| match &step.command.instruction {
+        Instruction::Onbuild(text) => Some(text.clone()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+fn trigger(text: &str, span: Span) -> Result<Command, GraphError> {
+    let parsed = dockerfile::parse_trigger(text);
+    let mut command = parsed.map_err(|errors| {
+        let error = errors.first().map_or_else(String::new, ToString::to_string);
+        GraphError::new(format!("the base has the trigger `ONBUILD {text}`: {error}")).at(span)
+    })?;
+    command.span = span;
+    Ok(command)
+}
+
+/// The pass itself.
+pub(super) struct Lowering<'a> {
+    pub(super) request: &'a Request,
+    pub(super) expander: Expander,
+    globals: Env,
+    pub(super) stages: Stages,
+    origins: Origins,
+    states: BTreeMap<StageId, State>,
+    graph: Graph,
+    sources: Vec<VertexId>,
+    warnings: Vec<String>,
+}
+
+/// One stage while its steps are lowered.
+pub(super) struct Current {
+    pub(super) id: StageId,
+    pub(super) state: State,
+    /// How many of the steps that people see have been named.
+    shown: usize,
+    total: usize,
+}
+
+impl Lowering<'_> {
+    fn lower_stages(&mut self, target: StageId) -> Result<(), GraphError> {
+        let reachable = self.stages.reachable(target);
+        // Implicit stages are images: they are there before any FROM, wherever they were first named.
+        let (images, stages): (Vec<_>, Vec<_>) =
+            reachable.into_iter().partition(|id| self.stages.get(*id).implicit);
+        for id in images.into_iter().chain(stages) {
+            let state = self.lower_stage(id)?;
+            self.states.insert(id, state);
+        }
+        Ok(())
+    }
+
+    fn lower_stage(&mut self, id: StageId) -> Result<State, GraphError> {
+        let stage = self.stages.get(id).clone();
+        let total = if stage.implicit { 0 } else { stage.visible_steps() };
+        let mut current = Current { id, state: self.start(id, total)?, shown: 0, total };
+        current.shown = usize::from(total > 0 && stage.base.is_none() && !stage.is_scratch());
+        if stage.replaced_by.is_none() {
+            for step in &stage.steps {
+                self.lower_step(&mut current, step).map_err(|error| error.at(step.command.span))?;
+            }
+        }
+        Ok(current.state)
+    }
+
+    /// Returns the state that a stage starts with, adding the vertex of its base.
+    fn start(&mut self, id: StageId, total: usize) -> Result<State, GraphError> {
+        let stage = self.stages.get(id).clone();
+        if let Some(parent) = stage.base {
+            let parent = self.states.get(&parent).ok_or_else(|| {
+                GraphError::new(format!("stage `{}` is used before it is defined", stage.base_name))
+                    .at(stage.span)
+            })?;
+            return Ok(parent.inherit());
+        }
+        let platform = stage.platform.clone().unwrap_or(self.request.target_platform().clone());
+        let origin = self.origins.get(&id).cloned().unwrap_or(Origin::Scratch);
+        Ok(match origin {
+            Origin::Scratch => {
+                let platform = self.request.target_platform().clone();
+                State::new(None, ImageConfig::scratch(&platform), platform)
+            }
+            Origin::Directory(path) => {
+                let top = self.directory_base(path, &stage);
+                State::new(Some(top), ImageConfig::scratch(&platform), platform)
+            }
+            Origin::Image(request, base) => self.image_base(&stage, request, base, total),
+        })
+    }
+
+    fn image_base(
+        &mut self,
+        stage: &stage::Stage,
+        request: ImageRequest,
+        base: Base,
+        total: usize,
+    ) -> State {
+        let mut platform = request.platform.clone();
+        let actual = base.config.platform();
+        if (&actual.os, &actual.architecture) != (&platform.os, &platform.architecture) {
+            if stage.platform.is_none() && self.request.platform.is_none() {
+                platform = actual;
+            } else {
+                self.warnings.push(format!(
+                    "base image `{}` is for {} although {} was asked for",
+                    stage.base_name,
+                    actual.to_string(),
+                    platform.to_string()
+                ));
+            }
+        }
+        let mut config = base.config.clone().into_base();
+        config.config.on_build.clear();
+        let empty = config.is_empty();
+        let top = (!empty).then(|| {
+            let what = format!("FROM {}", describe(&request.location));
+            let name = match total {
+                0 => what,
+                _ => format!("{}{what}", prefix(stage, 1, total, false)),
+            };
+            let op = Op::Image(ImageSource { request, manifest: base.manifest });
+            self.source(op, name, (!stage.implicit).then_some(stage.span))
+        });
+        State::new(top, config, platform)
+    }
+
+    /// A directory as a base is one layer with all that is in it.
+    fn directory_base(&mut self, path: std::path::PathBuf, stage: &stage::Stage) -> VertexId {
+        let files = self.files(FilesSource::Named(path));
+        let name = format!("[context] {}", stage.base_name);
+        let op = Op::File(FileOp { actions: vec![copy::everything(files)], link: false });
+        self.source(op, name, Some(stage.span))
+    }
+
+    /// Returns the vertex of a source, adding it if it is not there yet.
+    fn source(&mut self, op: Op, name: String, span: Option<Span>) -> VertexId {
+        let same = |id: &&VertexId| match (&self.graph.get(**id).op, &op) {
+            (Op::Image(a), Op::Image(b)) => a.request == b.request,
+            (Op::Files(a), Op::Files(b)) => a == b,
+            (Op::Http(a), Op::Http(b)) => a == b,
+            _ => false,
+        };
+        if let Some(id) = self.sources.iter().find(same) {
+            return *id;
+        }
+        let id = self.graph.push(Vertex { op, base: None, name, span, ignore_cache: false });
+        self.sources.push(id);
+        id
+    }
+
+    /// Returns the vertex of a context's files.
+    pub(super) fn files(&mut self, source: FilesSource) -> VertexId {
+        let name = match &source {
+            FilesSource::Main => "[internal] load build context".to_owned(),
+            FilesSource::Named(path) => format!("[context] load from {}", path.display()),
+        };
+        self.source(Op::Files(source), name, None)
+    }
+
+    /// Returns the vertex of a file from the web.
+    pub(super) fn http(&mut self, source: super::HttpSource, span: Span) -> VertexId {
+        let name = format!("[internal] download {}", source.url);
+        self.source(Op::Http(source), name, Some(span))
+    }
+
+    /// Returns the file system of another stage, which must have been defined before.
+    pub(super) fn stage_files(
+        &self,
+        id: StageId,
+        current: &Current,
+    ) -> Result<Option<VertexId>, GraphError> {
+        match self.states.get(&id) {
+            Some(state) => Ok(state.top),
+            None => {
+                let (other, this) =
+                    (&self.stages.get(id).display, &self.stages.get(current.id).display);
+                let message =
+                    format!("stage `{other}` must be defined before stage `{this}`, which uses it");
+                Err(GraphError::new(message))
+            }
+        }
+    }
+
+    /// Adds a vertex on top of a stage.
+    pub(super) fn push(&mut self, current: &mut Current, op: Op, what: &str, step: &Step) {
+        current.shown += 1;
+        let stage = self.stages.get(current.id);
+        let name = format!("{}{what}", prefix(stage, current.shown, current.total, step.on_build));
+        let cached = self.request.no_cache.as_ref();
+        let uncached = |names: &Vec<String>| names.is_empty() || names.contains(&stage.name);
+        let ignore_cache = match &op {
+            Op::File(file) if matches!(file.actions[..], [FileAction::MakeDirectory { .. }]) => {
+                false
+            }
+            _ => cached.is_some_and(uncached),
+        };
+        let base = current.state.top;
+        let span = Some(step.command.span);
+        current.state.top = Some(self.graph.push(Vertex { op, base, name, span, ignore_cache }));
+    }
+
+    /// Expands one word in the state before the instruction.
+    pub(super) fn expand(&self, state: &State, word: &str) -> Result<String, GraphError> {
+        let lookup = |name: &str| state.env.get(name).map(str::to_owned);
+        self.expander.expand(word, &lookup).map_err(|error| GraphError::new(error.to_string()))
+    }
+
+    fn expand_all(&self, state: &State, words: &[String]) -> Result<Vec<String>, GraphError> {
+        words.iter().map(|word| self.expand(state, word)).collect()
+    }
+
+    fn expand_pairs(&self, state: &State, pairs: &[KeyValue]) -> Result<Vec<KeyValue>, GraphError> {
+        let expand = |pair: &KeyValue| {
+            Ok(KeyValue {
+                key: self.expand(state, &pair.key)?,
+                value: self.expand(state, &pair.value)?,
+                legacy: pair.legacy,
+            })
+        };
+        pairs.iter().map(expand).collect()
+    }
+
+    fn lower_step(&mut self, current: &mut Current, step: &Step) -> Result<(), GraphError> {
+        let state = &mut current.state;
+        match &step.command.instruction {
+            Instruction::Add(add) => copy::lower_add(self, current, step, add)?,
+            Instruction::Copy(copy) => copy::lower_copy(self, current, step, copy)?,
+            Instruction::Run(run) => run::lower_run(self, current, step, run)?,
+            Instruction::Workdir(path) => self.workdir(current, step, path)?,
+            Instruction::Arg(definitions) => self.arg(state, definitions)?,
+            Instruction::Cmd(line) => state.cmd(line),
+            Instruction::Entrypoint(line) => state.entrypoint(line),
+            Instruction::Env(pairs) => {
+                let pairs = self.expand_pairs(state, pairs)?;
+                state.env_instruction(&pairs);
+            }
+            Instruction::Label(pairs) => {
+                let pairs = self.expand_pairs(state, pairs)?;
+                state.label(&pairs);
+            }
+            Instruction::Expose(words) => expose::expose(state, words, &self.expander)?,
+            Instruction::Healthcheck(check) => state.healthcheck(check),
+            Instruction::Maintainer(name) => {
+                state.config.author = name.clone();
+                state.record(format!("MAINTAINER {name}"), false);
+            }
+            Instruction::Onbuild(text) => state.config.config.on_build.push(text.clone()),
+            Instruction::Shell(args) => {
+                state.config.config.shell = args.clone();
+                state.record(format!("SHELL {}", super::history::plain_list(args)), false);
+            }
+            Instruction::Stopsignal(word) => {
+                let signal = self.expand(state, word)?;
+                signal::signal(&signal).map_err(|error| GraphError::new(error.to_string()))?;
+                state.record(format!("STOPSIGNAL {signal}"), false);
+                state.config.config.stop_signal = signal;
+            }
+            Instruction::User(word) => {
+                let user = self.expand(state, word)?;
+                state.record(format!("USER {user}"), false);
+                state.config.config.user = user;
+            }
+            Instruction::Volume(words) => self.volume(state, words)?,
+        }
+        Ok(())
+    }
+
+    fn volume(&self, state: &mut State, words: &[String]) -> Result<(), GraphError> {
+        let paths = self.expand_all(state, words)?;
+        if paths.iter().any(String::is_empty) {
+            return Err(GraphError::new("a path of VOLUME is empty"));
+        }
+        state.config.config.volumes.extend(paths.iter().cloned());
+        state.record(format!("VOLUME {}", super::history::plain_list(&paths)), false);
+        Ok(())
+    }
+
+    fn workdir(
+        &mut self,
+        current: &mut Current,
+        step: &Step,
+        word: &str,
+    ) -> Result<(), GraphError> {
+        let path = self.expand(&current.state, word)?;
+        let state = &mut current.state;
+        let path = if path.starts_with('/') { path } else { state::normalize(&path, state.cwd()) };
+        state.config.config.working_dir = path.clone();
+        let makes = path != "/";
+        if makes {
+            let user = state.config.config.user.clone();
+            let action = FileAction::MakeDirectory { path: state::clean(&path), user };
+            let op = Op::File(FileOp { actions: vec![action], link: false });
+            self.push(current, op, &format!("WORKDIR {path}"), step);
+        } else {
+            current.shown += 1;
+        }
+        current.state.record(format!("WORKDIR {path}"), makes);
+        Ok(())
+    }
+
+    fn arg(
+        &self,
+        state: &mut State,
+        definitions: &[crate::dockerfile::ast::ArgDefinition],
+    ) -> Result<(), GraphError> {
+        let mut shown = Vec::new();
+        for definition in definitions {
+            let key = &definition.key;
+            let value = match (self.request.build_args.get(key), &definition.value) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expand(state, default)?),
+                (None, None) => self.globals.get(key).map(str::to_owned),
+            };
+            shown.push(match &value {
+                Some(value) => format!("{key}={value}"),
+                None => key.clone(),
+            });
+            if let Some(value) = value.as_ref().filter(|_| args::is_environment(key)) {
+                state.env.set(key, value);
+            }
+            state.args.push((key.clone(), value));
+        }
+        state.record(format!("ARG {}", shown.join(" ")), false);
+        Ok(())
+    }
+
+    fn finish(mut self, target: StageId) -> Lowered {
+        let state = self.states.remove(&target).expect("the target was lowered");
+        let mut config = state.config;
+        for (key, value) in &self.request.labels {
+            config.config.labels.insert(key.clone(), value.clone());
+        }
+        if let Some(platform) = &self.request.platform {
+            set_platform(&mut config, platform);
+        }
+        Lowered {
+            graph: self.graph,
+            result: state.top,
+            config,
+            base: root_image(&self.stages, &self.origins, target),
+            target: self.stages.get(target).display.clone(),
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// The image at the bottom of a stage's chain of parents.
+fn root_image(stages: &Stages, origins: &Origins, mut id: StageId) -> Option<Base> {
+    while let Some(parent) = stages.get(id).base {
+        id = parent;
+    }
+    match origins.get(&id) {
+        Some(Origin::Image(_, base)) => Some(base.clone()),
+        _ => None,
+    }
+}
+
+/// An explicit `--platform` overrides what the base says.
+fn set_platform(config: &mut ImageConfig, platform: &Platform) {
+    let same = (&config.os, &config.architecture) == (&platform.os, &platform.architecture);
+    config.os = platform.os.clone();
+    config.architecture = platform.architecture.clone();
+    if !platform.variant.is_empty() || !same {
+        config.variant = platform.variant.clone();
+    }
+    if !platform.os_version.is_empty() || !same {
+        config.os_version = platform.os_version.clone();
+    }
+}
+
+fn describe(location: &ImageLocation) -> String {
+    match location {
+        ImageLocation::Reference(reference) => reference.to_string(),
+        ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
+        ImageLocation::Layout(path, Some(tag)) => format!("oci-layout://{}:{tag}", path.display()),
+    }
+}
+
+fn prefix(stage: &stage::Stage, index: usize, total: usize, on_build: bool) -> String {
+    let width = total.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+    let stage =
+        if stage.display.is_empty() { String::new() } else { format!("{} ", stage.display) };
+    let trigger = if on_build { "ONBUILD " } else { "" };
+    format!("[{stage}{index:width$}/{total}] {trigger}")
+}

@@ -1,0 +1,120 @@
+//! How one tree differs from another, whatever lies between them: squash, diff, whole file systems.
+//!
+//! Costs what differs: parts that the trees share are not looked at. A file with several names is put with all of
+//! them as soon as one of them differs, since a layer cannot link into another.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::edit::include_parents;
+use super::{Change, Changes, Kind, LinkGroup, Node, Tree, TreePath};
+
+impl Tree {
+    /// Returns the changes that make this tree of `base`. The root directory itself is not compared.
+    pub fn changes_since(&self, base: &Tree) -> Changes {
+        let mut comparison = Comparison::default();
+        comparison.children(&TreePath::root(), Some(base.root()), self.root());
+        let mut changes = comparison.changes(self);
+        include_parents(&mut changes, self);
+        changes
+    }
+}
+
+#[derive(Default)]
+struct Comparison<'a> {
+    removed: Vec<TreePath>,
+    put: Vec<(TreePath, &'a Node)>,
+    touched: HashSet<LinkGroup>,
+}
+
+impl<'a> Comparison<'a> {
+    fn children(&mut self, at: &TreePath, old: Option<&Node>, new: &'a Node) {
+        let old = old.and_then(Node::children);
+        let new = new.children();
+        for name in old.into_iter().flatten().map(|(name, _)| name) {
+            if !new.is_some_and(|children| children.contains_key(name)) {
+                self.removed.extend(at.join(name));
+            }
+        }
+        for (name, child) in new.into_iter().flatten() {
+            let before = old.and_then(|children| children.get(name));
+            if before.is_some_and(|before| Arc::ptr_eq(before, child)) {
+                continue;
+            }
+            if let Some(path) = at.join(name) {
+                self.node(path, before.map(Arc::as_ref), child);
+            }
+        }
+    }
+
+    fn node(&mut self, path: TreePath, old: Option<&Node>, new: &'a Node) {
+        let same = old.is_some_and(|old| {
+            let first = |node: &Node| node.group().map(|group| group.first().clone());
+            old.kind() == new.kind() && old.meta() == new.meta() && first(old) == first(new)
+        });
+        if !same {
+            self.put.push((path.clone(), new));
+            self.touched.extend(new.group().cloned());
+        }
+        if new.is_directory() {
+            self.children(&path, old.filter(|old| old.is_directory()), new);
+        }
+    }
+
+    fn changes(mut self, tree: &'a Tree) -> Changes {
+        if !self.touched.is_empty() {
+            let known: HashSet<TreePath> = self.put.iter().map(|(path, _)| path.clone()).collect();
+            let others = tree.walk(&TreePath::root()).filter(|(path, node)| {
+                node.group().is_some_and(|group| self.touched.contains(group))
+                    && !known.contains(path)
+            });
+            self.put.extend(others.collect::<Vec<_>>());
+        }
+        self.put.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut changes = Changes::new();
+        let mut firsts: HashMap<&LinkGroup, TreePath> = HashMap::new();
+        for (path, node) in &self.put {
+            let first =
+                node.group().map(|group| firsts.entry(group).or_insert_with(|| path.clone()));
+            let kind = match first {
+                Some(first) if first != path => Kind::Hardlink { to: first.clone() },
+                Some(_) | None => node.kind(),
+            };
+            changes.put(path.clone(), kind, node.meta().clone());
+        }
+        for path in self.removed {
+            changes.insert(path, Change::Remove);
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Edit, Metadata};
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::clean(text).unwrap()
+    }
+
+    #[test]
+    fn changes_since_make_the_tree() {
+        let meta = |mode| Metadata { mode, ..Metadata::default() };
+        let mut edit = Edit::new(Tree::empty());
+        for name in ["a/b", "a/c", "d"] {
+            edit.mkdir_all(&path(name), &meta(0o755)).unwrap();
+        }
+        let (base, _) = edit.finish();
+        let mut edit = Edit::new(base.clone());
+        edit.remove(&path("a/b")).unwrap();
+        edit.set_metadata(&path("d"), &meta(0o700)).unwrap();
+        edit.mkdir_all(&path("e/f"), &meta(0o711)).unwrap();
+        let (tree, expected) = edit.finish();
+        let changes = tree.changes_since(&base);
+        assert_eq!(changes, expected);
+        let again = base.apply(&changes, &super::super::Nowhere::shared()).unwrap();
+        assert_eq!(again.identity(&TreePath::root()), tree.identity(&TreePath::root()));
+        assert!(tree.changes_since(&tree).is_empty());
+    }
+}

@@ -1,0 +1,275 @@
+//! The writable directory of a command: made before it runs, read once afterwards.
+//!
+//! The walk finds every entry; regular files are then hashed on all cores. What the records mean for a layer is
+//! decided by `layer`'s diff, not here.
+
+use std::ffi::CStr;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+
+use super::{Result, SnapshotError};
+use crate::digest::{ContentDigest, ContentHasher};
+use crate::fs::PathError;
+use crate::layer::{Found, Inode, Kind, Metadata, Opacity, Timestamp, TreePath, Xattrs};
+use crate::store::Store;
+
+/// A writable directory with its overlay work directory.
+#[derive(Debug)]
+pub struct Upper {
+    /// Where writes go.
+    pub files: PathBuf,
+    /// The overlay's own.
+    pub work: PathBuf,
+}
+
+impl Upper {
+    /// Makes both, with the metadata of the root that the command is to see.
+    pub fn new(store: &Store, root: &Metadata) -> Result<Self> {
+        let top = store.scratch_dir()?;
+        let upper = Self { files: top.join("fs"), work: top.join("work") };
+        for path in [&upper.files, &upper.work] {
+            std::fs::create_dir(path).map_err(PathError::of("create the directory", path))?;
+        }
+        let fail = |errno: rustix::io::Errno| PathError::of("prepare", &upper.files)(errno.into());
+        if rustix::process::geteuid().is_root() {
+            let owner = (rustix::fs::Uid::from_raw(root.uid), rustix::fs::Gid::from_raw(root.gid));
+            rustix::fs::chown(&upper.files, Some(owner.0), Some(owner.1)).map_err(fail)?;
+        }
+        rustix::fs::chmod(&upper.files, Mode::from_raw_mode(root.mode)).map_err(fail)?;
+        Ok(upper)
+    }
+
+    /// Reads what a command left.
+    pub fn read(&self) -> Result<Vec<(TreePath, Found)>> {
+        let mut walk = Walk { root: &self.files, found: Vec::new(), files: Vec::new() };
+        let top = open_directory(&self.files)
+            .map_err(|e| PathError::of("open", &self.files)(e.into()))?;
+        walk.directory(top, &TreePath::root())?;
+        let Walk { mut found, files, .. } = walk;
+        let digests = hash_all(&self.files, &files, &found)?;
+        for (index, digest) in files.iter().zip(digests) {
+            if let Found::Other { kind: Kind::File { content, .. }, .. } = &mut found[*index].1 {
+                *content = digest;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Throws both away.
+    pub fn discard(self) {
+        if let Some(top) = self.files.parent() {
+            // What is left is swept with the lease's scratch directory.
+            let _ = crate::fs::remove_tree(top);
+        }
+    }
+}
+
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    found: Vec<(TreePath, Found)>,
+    /// Which of `found` are regular files that must be hashed.
+    files: Vec<usize>,
+}
+
+impl Walk<'_> {
+    fn fail(&self, path: &TreePath) -> impl Fn(rustix::io::Errno) -> SnapshotError {
+        let path = self.root.join(path.as_path());
+        move |errno| PathError::of("read", &path)(errno.into()).into()
+    }
+
+    fn directory(&mut self, fd: OwnedFd, at: &TreePath) -> Result<()> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&fd).map_err(self.fail(at))? {
+            let entry = entry.map_err(self.fail(at))?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        for name in names {
+            let Some(path) = at.join(name.to_bytes()) else { continue };
+            self.entry(&fd, &name, path)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, parent: &OwnedFd, name: &CStr, path: TreePath) -> Result<()> {
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(self.fail(&path))?;
+        let mut meta = metadata(&stat);
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        if file_type != FileType::Symlink || stat.st_mode & 0o7777 != 0o777 {
+            // Links carry no attributes that a layer could hold.
+            meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
+        }
+        if file_type == FileType::Directory {
+            let opaque = [&b"trusted.overlay.opaque"[..], b"user.overlay.opaque"];
+            let is_opaque =
+                |name: &&[u8]| meta.xattrs.get(*name).is_some_and(|value| value == b"y");
+            let opacity =
+                if opaque.iter().any(is_opaque) { Opacity::Opaque } else { Opacity::Merged };
+            self.found.push((path.clone(), Found::Directory { meta, opacity }));
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd =
+                rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(&path))?;
+            return self.directory(fd, &path);
+        }
+        let Some(found) = self.other(parent, name, &path, &stat, meta)? else { return Ok(()) };
+        if let Found::Other { kind: Kind::File { .. }, .. } = &found {
+            self.files.push(self.found.len());
+        }
+        self.found.push((path, found));
+        Ok(())
+    }
+
+    /// Returns what anything but a directory is; `None` for a socket, which no layer holds.
+    fn other(
+        &self,
+        parent: &OwnedFd,
+        name: &CStr,
+        path: &TreePath,
+        stat: &Stat,
+        meta: Metadata,
+    ) -> Result<Option<Found>> {
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                // The digest is filled in once all files are known.
+                Kind::File {
+                    size: stat.st_size as u64,
+                    content: ContentDigest::from_bytes([0; 32]),
+                }
+            }
+            FileType::Symlink => {
+                let target =
+                    rustix::fs::readlinkat(parent, name, Vec::new()).map_err(self.fail(path))?;
+                Kind::Symlink { target: target.into_bytes() }
+            }
+            FileType::CharacterDevice if (major, minor) == (0, 0) => {
+                return Ok(Some(Found::Whiteout));
+            }
+            FileType::CharacterDevice => Kind::CharDevice { major, minor },
+            FileType::BlockDevice => Kind::BlockDevice { major, minor },
+            FileType::Fifo => Kind::Fifo,
+            _ => return Ok(None),
+        };
+        let inode = Inode { device: stat.st_dev, number: stat.st_ino };
+        let inode = (stat.st_nlink > 1).then_some(inode);
+        Ok(Some(Found::Other { kind, meta, inode }))
+    }
+}
+
+/// Takes the metadata out of what `stat` says; extended attributes are not part of it.
+pub fn metadata(stat: &Stat) -> Metadata {
+    Metadata {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
+        xattrs: Xattrs::new(),
+    }
+}
+
+/// Reads the extended attributes of a path without following it.
+pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
+    let mut found = Xattrs::new();
+    let fail =
+        |errno: rustix::io::Errno| PathError::of("read the attributes of", path)(errno.into());
+    // The kernel never has more than this, and almost always nothing.
+    const LONGEST_LIST: usize = 1 << 16;
+    let mut names = Vec::new();
+    match rustix::fs::llistxattr(path, &mut names[..]) {
+        Ok(0) => return Ok(found),
+        Ok(_) => names.resize(LONGEST_LIST, 0),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => return Ok(found),
+        Err(errno) => return Err(fail(errno).into()),
+    }
+    let size = rustix::fs::llistxattr(path, &mut names[..]).map_err(fail)?;
+    for name in names[..size].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        // The label of the host's policy is not the image's; overlay's own marks are needed on directories only.
+        let skipped = name == b"security.selinux"
+            || (file_type != FileType::Directory && name.starts_with(b"trusted.overlay."));
+        if skipped {
+            continue;
+        }
+        let mut value = vec![0_u8; 1 << 16];
+        match rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), &mut value[..]) {
+            Ok(size) => {
+                value.truncate(size);
+                found.insert(name.to_vec(), value);
+            }
+            Err(rustix::io::Errno::NODATA | rustix::io::Errno::PERM) => {}
+            Err(errno) => return Err(fail(errno).into()),
+        }
+    }
+    Ok(found)
+}
+
+/// Hashes files on all cores; results are in the order of `files`.
+fn hash_all(
+    root: &Path,
+    files: &[usize],
+    found: &[(TreePath, Found)],
+) -> Result<Vec<ContentDigest>> {
+    let paths: Vec<PathBuf> =
+        files.iter().map(|index| root.join(found[*index].0.as_path())).collect();
+    hash_files(&paths)
+}
+
+/// Hashes files on all cores; results are in the order of `paths`.
+pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
+    const BATCH: usize = 64;
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, ContentDigest)>> {
+        let mut done = Vec::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let start = next.fetch_add(BATCH, Ordering::Relaxed);
+            if start >= paths.len() {
+                return Ok(done);
+            }
+            for (index, path) in paths.iter().enumerate().skip(start).take(BATCH) {
+                done.push((index, hash_file(path, &mut buffer)?));
+            }
+        }
+    };
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(paths.len() / BATCH + 1);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut results = vec![work()];
+        results
+            .extend(others.into_iter().map(|other| other.join().expect("hashing does not panic")));
+        results
+    });
+    let mut digests = vec![ContentDigest::from_bytes([0; 32]); paths.len()];
+    for result in results {
+        for (index, digest) in result? {
+            digests[index] = digest;
+        }
+    }
+    Ok(digests)
+}
+
+fn hash_file(path: &Path, buffer: &mut [u8]) -> Result<ContentDigest> {
+    let fail = PathError::of("read", path);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+    let mut file = std::fs::File::from(file);
+    let mut hasher = ContentHasher::new();
+    loop {
+        match file.read(buffer).map_err(&fail)? {
+            0 => return Ok(hasher.content()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}

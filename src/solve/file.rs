@@ -1,0 +1,218 @@
+//! One file operation: computed on trees, then packed as a layer.
+
+use super::copy::{self, Rules, make_directories, path_of};
+use super::error::StepError;
+use super::select::{self, Filter, Found};
+use crate::digest::ContentDigest;
+use crate::graph::{Copy, CopySource, FileAction};
+use crate::layer::{
+    Changes, Contents, Edit, LastLink, Metadata, Node, NodeKind, Origin, Timestamp, Tree, TreePath,
+};
+use crate::oci;
+use crate::source::archive;
+use crate::store::Store;
+
+/// Performs the actions on a tree. `sources` has, for each action, the tree that it copies from.
+pub(super) fn perform(
+    store: &Store,
+    base: &Tree,
+    actions: &[FileAction],
+    sources: &[Option<Tree>],
+    now: Timestamp,
+) -> Result<(Tree, Changes), StepError> {
+    let mut edit = Edit::new(base.clone());
+    for (action, source) in actions.iter().zip(sources) {
+        match action {
+            FileAction::MakeDirectory { path, user } => make_directory(&mut edit, path, user, now)?,
+            FileAction::Copy(copy) => {
+                copy_action(
+                    store,
+                    &mut edit,
+                    copy,
+                    source.as_ref().unwrap_or(&Tree::empty()),
+                    now,
+                )?;
+            }
+        }
+    }
+    Ok(edit.finish())
+}
+
+fn make_directory(
+    edit: &mut Edit,
+    path: &str,
+    user: &str,
+    now: Timestamp,
+) -> Result<(), StepError> {
+    let path = edit.tree().resolve(&path_of(path)?, LastLink::Follow)?;
+    let owner = match user {
+        "" => None,
+        user => Some(owner(edit.tree(), user)?),
+    };
+    let rules = Rules { owner, chmod: None, filter: &Filter::default(), now };
+    make_directories(edit, &path, &rules)
+}
+
+/// Looks an owner up in the tree's own user database; an unknown name is root, as in the reference.
+fn owner(tree: &Tree, spec: &str) -> Result<(u32, u32), StepError> {
+    let passwd = super::user::database(tree, "etc/passwd")?;
+    let group = super::user::database(tree, "etc/group")?;
+    let owner = oci::owner(spec, passwd.as_deref(), group.as_deref());
+    let owner = owner.map_err(|error| StepError::User(error.to_string()))?;
+    Ok((owner.uid, owner.gid))
+}
+
+fn copy_action(
+    store: &Store,
+    edit: &mut Edit,
+    copy: &Copy,
+    source: &Tree,
+    now: Timestamp,
+) -> Result<(), StepError> {
+    let owner = match copy.chown.as_str() {
+        "" => None,
+        spec => Some(owner(edit.tree(), spec)?),
+    };
+    let parents = match &copy.source {
+        CopySource::Vertex { parents, .. } => parents.as_ref(),
+        CopySource::Inline { .. } => None,
+    };
+    let filter = Filter::new(&copy.exclude, parents)?;
+    let rules = Rules { owner, chmod: copy.chmod.as_ref(), filter: &filter, now };
+    match &copy.source {
+        CopySource::Inline { name, content } => {
+            let tree = inline(name, content, now)?;
+            let path = path_of(name)?;
+            let found = Found { named: path.clone(), real: path };
+            copy::copy(edit, &tree, &found, &copy.dest, &rules, false)
+        }
+        CopySource::Vertex { path, pattern, parents, .. } => {
+            if let Some(required) = parents.as_ref().and_then(|parents| parents.required.as_ref()) {
+                select::find(source, required, false)?;
+            }
+            for found in select::find(source, path, *pattern)? {
+                if copy.unpack && unpack(store, edit, source, &found, copy, &rules)? {
+                    continue;
+                }
+                copy::copy(edit, source, &found, &copy.dest, &rules, *pattern)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A tree with one file that the Dockerfile itself holds.
+fn inline(name: &str, content: &str, now: Timestamp) -> Result<Tree, StepError> {
+    let mut edit = Edit::new(Tree::empty());
+    let bytes = content.as_bytes().to_vec();
+    let kind = NodeKind::File {
+        size: bytes.len() as u64,
+        content: ContentDigest::of(&bytes),
+        origin: Origin { contents: std::sync::Arc::new(InMemory(bytes)), path: TreePath::root() },
+    };
+    let meta = Metadata { mode: 0o644, mtime: now, ..Metadata::default() };
+    edit.put(&path_of(name)?, Node::new(kind, meta))?;
+    Ok(edit.finish().0)
+}
+
+struct InMemory(Vec<u8>);
+
+impl Contents for InMemory {
+    fn open(&self, _path: &TreePath) -> crate::fs::Result<Box<dyn std::io::Read + Send + '_>> {
+        Ok(Box::new(&self.0[..]))
+    }
+}
+
+/// Unpacks a source of ADD if it is an archive; returns whether it was.
+fn unpack(
+    store: &Store,
+    edit: &mut Edit,
+    source: &Tree,
+    found: &Found,
+    copy: &Copy,
+    rules: &Rules<'_>,
+) -> Result<bool, StepError> {
+    let is_file = |node: &Node| matches!(node.body(), NodeKind::File { .. });
+    if !source.get(&found.real).is_some_and(is_file) {
+        return Ok(false);
+    }
+    let open = || source.open(&found.real).map_err(crate::source::SourceError::from);
+    if !archive::probe(open()?)? {
+        return Ok(false);
+    }
+    let tree = archive::read(open()?, store)?;
+    let dest = edit.tree().resolve(&path_of(&copy.dest)?, LastLink::Follow)?;
+    let plain = Rules { chmod: None, ..*rules };
+    make_directories(edit, &dest, &plain)?;
+    merge(edit, tree.root(), &dest, rules)?;
+    Ok(true)
+}
+
+/// Puts an archive's content on a tree, as tar does: what is there is replaced, except that directories merge.
+fn merge(edit: &mut Edit, node: &Node, at: &TreePath, rules: &Rules<'_>) -> Result<(), StepError> {
+    let mut merger = Merger { edit, rules, links: std::collections::HashMap::new() };
+    merger.children(node, at)
+}
+
+struct Merger<'a, 'b> {
+    edit: &'a mut Edit,
+    rules: &'a Rules<'b>,
+    links: std::collections::HashMap<crate::layer::LinkGroup, TreePath>,
+}
+
+impl Merger<'_, '_> {
+    fn children(&mut self, node: &Node, at: &TreePath) -> Result<(), StepError> {
+        for (name, child) in node.children().into_iter().flatten() {
+            let Some(path) = at.join(name) else { continue };
+            match child.is_directory() {
+                true => {
+                    let path = self.directory(child, path)?;
+                    self.children(child, &path)?;
+                }
+                false => self.file(child, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes or updates a directory; returns where its content goes. A directory that the archive only implies by
+    /// its content leaves what is there alone, and follows a link that is there.
+    fn directory(&mut self, node: &Node, path: TreePath) -> Result<TreePath, StepError> {
+        let implied = *node.meta() == Metadata { mode: 0o755, ..Metadata::default() };
+        let there = self.edit.tree().get(&path).map(Node::is_directory);
+        match (there, implied) {
+            (Some(true), true) => return Ok(path),
+            (Some(false), true) => {
+                let real = self.edit.tree().resolve(&path, LastLink::Follow)?;
+                if self.edit.tree().get(&real).is_some_and(Node::is_directory) {
+                    return Ok(real);
+                }
+            }
+            (Some(_), false) | (None, _) => {}
+        }
+        if there == Some(false) {
+            self.edit.remove(&path)?;
+        }
+        self.edit.put(&path, Node::directory(self.metadata(node)))?;
+        Ok(path)
+    }
+
+    fn file(&mut self, node: &Node, path: &TreePath) -> Result<(), StepError> {
+        self.edit.remove(path)?;
+        if let Some(group) = node.group() {
+            if let Some(first) = self.links.get(group) {
+                return Ok(self.edit.link(path, &first.clone())?);
+            }
+            self.links.insert(group.clone(), path.clone());
+        }
+        Ok(self.edit.put(path, node.alone(self.metadata(node)))?)
+    }
+
+    fn metadata(&self, node: &Node) -> Metadata {
+        let mut meta = node.meta().clone();
+        if let Some((uid, gid)) = self.rules.owner {
+            (meta.uid, meta.gid) = (uid, gid);
+        }
+        meta
+    }
+}

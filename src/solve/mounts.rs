@@ -1,0 +1,246 @@
+//! What RUN --mount asks for, made ready for the sandbox.
+
+use std::path::PathBuf;
+
+use super::error::StepError;
+use super::run::plain_directory;
+use super::{Progress, Solver, Value};
+use crate::dockerfile::ast::Sharing;
+use crate::event::Cancel;
+use crate::graph::{CacheMount, Run, RunMount, RunMountKind, SecretMount};
+use crate::layer::{Changes, Edit, LastLink, Tree, TreeContents, TreePath};
+use crate::sandbox::spec::{Mount, MountKind, Scratch};
+use crate::snapshot::upper::Upper;
+use crate::store::Lock;
+
+/// What a command gets; the locks are held and the scratch directories kept until it is dropped.
+#[derive(Default)]
+pub(super) struct Mounted {
+    pub(super) mounts: Vec<Mount>,
+    /// Secrets as variables.
+    pub(super) env: Vec<String>,
+    /// The first agent's socket, inside.
+    pub(super) agent: Option<String>,
+    locks: Vec<Lock>,
+}
+
+/// Makes everything ready that a command mounts.
+pub(super) fn mount_all(
+    solver: &Solver<'_>,
+    run: &Run,
+    progress: &Progress,
+    cancel: &Cancel,
+) -> Result<Mounted, StepError> {
+    let mut mounted = Mounted::default();
+    for mount in &run.mounts {
+        let Some((kind, readonly)) = prepare(solver, mount, (progress, cancel), &mut mounted)?
+        else {
+            continue;
+        };
+        let target = match &mount.kind {
+            RunMountKind::Script { name, .. } => format!("{}/{name}", mount.target),
+            _ => mount.target.clone(),
+        };
+        // Of two mounts at one place the last wins.
+        mounted.mounts.retain(|other| other.target != PathBuf::from(&target));
+        mounted.mounts.push(Mount { target: target.into(), kind, readonly });
+    }
+    mounted.mounts.sort_by_key(|mount| mount.target.components().count());
+    for secret in &run.secret_env {
+        let value = match solver.secret(&secret.id) {
+            Some(value) => value?,
+            None if secret.required => return Err(missing("secret", &secret.id)),
+            None => Vec::new(),
+        };
+        mounted.env.push(format!("{}={}", secret.name, String::from_utf8_lossy(&value)));
+    }
+    Ok(mounted)
+}
+
+fn missing(kind: &'static str, id: &str) -> StepError {
+    StepError::Missing { kind, id: id.to_owned() }
+}
+
+fn prepare(
+    solver: &Solver<'_>,
+    mount: &RunMount,
+    (progress, cancel): (&Progress, &Cancel),
+    mounted: &mut Mounted,
+) -> Result<Option<(MountKind, bool)>, StepError> {
+    Ok(Some(match &mount.kind {
+        RunMountKind::Bind { input, source, readonly } => {
+            let value = input.and_then(|id| progress.value(id));
+            (bind(solver, value.as_ref(), source, *readonly)?, *readonly)
+        }
+        RunMountKind::Cache(cache) => {
+            let value = cache.input.and_then(|id| progress.value(id));
+            let root = cache_directory(solver, cache, value.as_ref(), cancel, mounted)?;
+            (MountKind::Bind { root, path: "/".into() }, cache.readonly)
+        }
+        RunMountKind::Tmpfs { size, readonly } => (MountKind::Tmpfs { size: *size }, *readonly),
+        RunMountKind::Secret(secret) => match solver.secret(&secret.id) {
+            Some(content) => (secret_file(secret, content?), true),
+            None if secret.required => return Err(missing("secret", &secret.id)),
+            None => return Ok(None),
+        },
+        RunMountKind::Ssh(ssh) => {
+            let socket =
+                solver.ssh.iter().find(|(id, _)| *id == ssh.id).map(|(_, path)| path.clone());
+            let Some(path) = socket else {
+                return if ssh.required { Err(missing("SSH agent", &ssh.id)) } else { Ok(None) };
+            };
+            mounted.agent.get_or_insert_with(|| mount.target.clone());
+            let access = ssh.access;
+            (MountKind::Socket { path, mode: access.mode, uid: access.uid, gid: access.gid }, true)
+        }
+        RunMountKind::Script { content, .. } => {
+            let content = content.clone().into_bytes();
+            (MountKind::File { content, mode: 0o755, uid: 0, gid: 0 }, true)
+        }
+    }))
+}
+
+fn secret_file(secret: &SecretMount, content: Vec<u8>) -> MountKind {
+    let access = secret.access;
+    MountKind::File { content, mode: access.mode, uid: access.uid, gid: access.gid }
+}
+
+fn bind(
+    solver: &Solver<'_>,
+    value: Option<&Value>,
+    source: &str,
+    readonly: bool,
+) -> Result<MountKind, StepError> {
+    let snapshots = solver.snapshots();
+    let lower = match value {
+        None => Vec::new(),
+        Some(Value::State(state)) => snapshots.directories(&state.layers())?,
+        Some(Value::Files(tree)) => vec![solver.keep_tree(tree)?],
+    };
+    let scratch = match readonly && !lower.is_empty() {
+        true => None,
+        false => {
+            let upper = Upper::new(solver.store, &plain_directory())?;
+            Some(Scratch { upper: upper.files, work: upper.work })
+        }
+    };
+    Ok(MountKind::Layers { lower, scratch, path: source.into() })
+}
+
+impl Solver<'_> {
+    /// Writes a tree to disk, once: the directory is kept as a layer of its own.
+    fn keep_tree(&self, tree: &Tree) -> Result<PathBuf, StepError> {
+        let mut changes = Changes::new();
+        let mut edit = Edit::new(Tree::empty());
+        graft(&mut edit, tree, &TreePath::root(), &TreePath::root())?;
+        for (path, change) in edit.finish().1 {
+            changes.insert(path, change);
+        }
+        Ok(self.snapshots().keep_directory(&changes, &TreeContents(tree.clone()))?)
+    }
+}
+
+/// Puts what is at and beneath `from` of another tree at `to`.
+fn graft(edit: &mut Edit, tree: &Tree, from: &TreePath, to: &TreePath) -> Result<(), StepError> {
+    let mut links = std::collections::HashMap::new();
+    for (path, node) in tree.walk(from) {
+        let below = path.strip_prefix(from).unwrap_or_default();
+        let target = to.append(&below);
+        if target.is_root() {
+            continue;
+        }
+        match node.group() {
+            Some(group) if links.contains_key(group) => edit.link(&target, &links[group])?,
+            group => {
+                if let Some(group) = group {
+                    links.insert(group.clone(), target.clone());
+                }
+                edit.put(&target, node.alone(node.meta().clone()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the directory of a cache mount, made with its first content if it is new.
+fn cache_directory(
+    solver: &Solver<'_>,
+    cache: &CacheMount,
+    value: Option<&Value>,
+    cancel: &Cancel,
+    mounted: &mut Mounted,
+) -> Result<PathBuf, StepError> {
+    let start = match value {
+        Some(value) => Some(value.tree(solver.snapshots())?),
+        None => None,
+    };
+    let name = cache_name(cache, start.as_ref())?;
+    let name = match cache.sharing {
+        Sharing::Shared => name,
+        Sharing::Locked => {
+            let lock = solver.store.lock(&format!("mount-{name}"), &|| cancel.is_canceled())?;
+            mounted.locks.push(lock.ok_or(StepError::Canceled)?);
+            name
+        }
+        Sharing::Private => {
+            let mut number = 0_u32;
+            loop {
+                let candidate = if number == 0 { name.clone() } else { format!("{name}-{number}") };
+                if let Some(lock) = solver.store.try_lock(&format!("mount-{candidate}"))? {
+                    mounted.locks.push(lock);
+                    break candidate;
+                }
+                number += 1;
+            }
+        }
+    };
+    let place = solver.store.mount_dir(&name);
+    if !place.exists() {
+        make_cache(solver, cache, start.as_ref(), &place)?;
+    }
+    Ok(place)
+}
+
+/// A cache mount is known by its id and by what it starts with.
+fn cache_name(cache: &CacheMount, start: Option<&Tree>) -> Result<String, StepError> {
+    let mut hasher = crate::digest::ContentHasher::new();
+    hasher.field(cache.id.as_bytes());
+    if let Some(tree) = start {
+        if let super::InputKey::Content(identity) = super::subtree(tree, &cache.source)? {
+            hasher.field(identity.as_bytes());
+        }
+    } else {
+        hasher.field(cache.source.as_bytes());
+    }
+    if let Some(access) = &cache.access {
+        hasher.field(format!("{:o} {} {}", access.mode, access.uid, access.gid).as_bytes());
+    }
+    Ok(hasher.content().hex())
+}
+
+fn make_cache(
+    solver: &Solver<'_>,
+    cache: &CacheMount,
+    start: Option<&Tree>,
+    place: &std::path::Path,
+) -> Result<(), StepError> {
+    use crate::layer::materialise;
+    let mut edit = Edit::new(Tree::empty());
+    let mut meta = plain_directory();
+    if let Some(tree) = start {
+        let source = TreePath::clean(&cache.source).unwrap_or_default();
+        let source = tree.resolve(&source, LastLink::Follow)?;
+        graft(&mut edit, tree, &source, &TreePath::root())?;
+        meta = tree.get(&source).map_or(meta, |node| node.meta().clone());
+    }
+    if let Some(access) = &cache.access {
+        (meta.mode, meta.uid, meta.gid) = (access.mode, access.uid, access.gid);
+    }
+    let (tree, changes) = edit.finish();
+    let made = Upper::new(solver.store, &meta)?;
+    materialise(&changes, &TreeContents(tree), &made.files, crate::snapshot::flavour())?;
+    // Another process may have made the same one meanwhile: then that one counts.
+    let _ = std::fs::rename(&made.files, place);
+    made.discard();
+    Ok(())
+}

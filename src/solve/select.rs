@@ -1,0 +1,210 @@
+//! Which files a COPY or ADD takes: wildcards, links, `--exclude` and `--parents`, and their identity for keys.
+
+use super::error::StepError;
+use crate::digest::{ContentDigest, ContentHasher};
+use crate::dockerignore::{self, Matcher};
+use crate::graph::Parents;
+use crate::layer::{LastLink, Node, Tree, TreePath};
+use crate::wildcard;
+
+/// One thing to copy: where the instruction found it, and where it is once links are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// As named; its last component names the copy.
+    pub(super) named: TreePath,
+    /// With links followed.
+    pub(super) real: TreePath,
+}
+
+/// Finds what a source names. Wildcards that match nothing are no error; a plain name that is not there is.
+pub(super) fn find(tree: &Tree, path: &str, is_pattern: bool) -> Result<Vec<Found>, StepError> {
+    let found = match is_pattern {
+        true => resolve_wildcards(tree, path)?,
+        false => vec![clean(path)?],
+    };
+    found.into_iter().map(|named| follow(tree, named, is_pattern)).collect()
+}
+
+fn follow(tree: &Tree, named: TreePath, links: bool) -> Result<Found, StepError> {
+    let real = tree.resolve(&named, if links { LastLink::Follow } else { LastLink::Keep })?;
+    match tree.get(&real) {
+        Some(_) => Ok(Found { named, real }),
+        None => Err(StepError::NotFound(named)),
+    }
+}
+
+fn clean(path: &str) -> Result<TreePath, StepError> {
+    TreePath::clean(path).ok_or_else(|| StepError::Name(path.to_owned()))
+}
+
+/// Go's `ResolveWildcards`: the part before the first component with a wildcard is followed, the rest is matched
+/// against everything beneath it; a directory that matches is not entered.
+fn resolve_wildcards(tree: &Tree, path: &str) -> Result<Vec<TreePath>, StepError> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let Some(first) = parts.iter().position(|part| has_wildcards(part)) else {
+        return Ok(vec![clean(path)?]);
+    };
+    let top = clean(&parts[..first].join("/"))?;
+    let top = tree.resolve(&top, LastLink::Follow)?;
+    let node = tree.get(&top).ok_or_else(|| StepError::NotFound(top.clone()))?;
+    let pattern = parts[first..].join("/");
+    // A class may match a slash, so only patterns without one have a known depth.
+    let depth = if pattern.contains('[') { usize::MAX } else { parts.len() - first };
+    let mut found = Vec::new();
+    search(node, &top, &TreePath::root(), &Search { pattern: &pattern, depth }, &mut found);
+    Ok(found)
+}
+
+struct Search<'a> {
+    pattern: &'a str,
+    depth: usize,
+}
+
+fn search(
+    node: &Node,
+    at: &TreePath,
+    below: &TreePath,
+    search_for: &Search<'_>,
+    found: &mut Vec<TreePath>,
+) {
+    let Some(children) = node.children() else { return };
+    if below.components().count() >= search_for.depth {
+        return;
+    }
+    for (name, child) in children {
+        let (Some(path), Some(relative)) = (at.join(name), below.join(name)) else { continue };
+        let relative_name = String::from_utf8_lossy(relative.as_bytes());
+        if wildcard::matches(search_for.pattern, &relative_name).unwrap_or(false) {
+            found.push(path);
+        } else {
+            search(child, &path, &relative, search_for, found);
+        }
+    }
+}
+
+pub(super) fn has_wildcards(part: &str) -> bool {
+    let mut bytes = part.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'*' | b'?' | b'[' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The patterns of one COPY or ADD.
+#[derive(Default)]
+pub(super) struct Filter {
+    pub(super) include: Option<Matcher>,
+    pub(super) exclude: Option<Matcher>,
+}
+
+/// How far a [`Filter`] is on the way down.
+#[derive(Clone, Default)]
+pub(super) struct FilterState {
+    include: dockerignore::Parents,
+    exclude: dockerignore::Parents,
+}
+
+/// What a [`Filter`] says of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Copied.
+    Included,
+    /// Not copied itself; something beneath it may be.
+    Passed,
+    /// Not copied, and nothing beneath it either.
+    Pruned,
+}
+
+impl Filter {
+    pub(super) fn new(exclude: &[String], parents: Option<&Parents>) -> Result<Self, StepError> {
+        let matcher = |patterns: &[String]| {
+            Matcher::new(patterns).map_err(|error| StepError::Pattern(error.to_string()))
+        };
+        let include =
+            parents.map(|parents| matcher(std::slice::from_ref(&parents.pattern))).transpose()?;
+        let exclude = (!exclude.is_empty()).then(|| matcher(exclude)).transpose()?;
+        Ok(Self { include, exclude })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.include.is_none() && self.exclude.is_none()
+    }
+
+    /// Judges a path relative to what is copied, given what was said of its parent.
+    pub(super) fn judge(&self, path: &TreePath, parent: &FilterState) -> (Verdict, FilterState) {
+        let mut state = FilterState::default();
+        let mut included = true;
+        if let Some(matcher) = &self.include {
+            (included, state.include) = check(matcher, path, &parent.include);
+        }
+        let mut excluded = false;
+        if let Some(matcher) = &self.exclude {
+            (excluded, state.exclude) = check(matcher, path, &parent.exclude);
+        }
+        let excepted = self.exclude.as_ref().is_some_and(Matcher::has_exceptions);
+        let verdict = match (included && !excluded, excluded && !excepted) {
+            (true, _) => Verdict::Included,
+            (false, true) => Verdict::Pruned,
+            (false, false) => Verdict::Passed,
+        };
+        (verdict, state)
+    }
+}
+
+/// A pattern that only fails on some names matches none of those.
+fn check(
+    matcher: &Matcher,
+    path: &TreePath,
+    parents: &dockerignore::Parents,
+) -> (bool, dockerignore::Parents) {
+    match matcher.check(path.as_bytes(), parents) {
+        Ok(verdict) => (verdict.matched, verdict.parents),
+        Err(_) => (false, parents.clone()),
+    }
+}
+
+/// Returns the identity of everything that a source takes: names and contents, no times.
+pub(super) fn identity(tree: &Tree, found: &[Found], filter: &Filter) -> ContentDigest {
+    let mut hasher = ContentHasher::new();
+    for one in found {
+        hasher.field(one.named.as_bytes());
+        let Some(node) = tree.get(&one.real) else { continue };
+        if filter.is_empty() || !node.is_directory() {
+            hasher.field(node.identity().as_bytes());
+        } else {
+            hash_filtered(node, &TreePath::root(), filter, &FilterState::default(), &mut hasher);
+        }
+    }
+    hasher.content()
+}
+
+fn hash_filtered(
+    node: &Node,
+    at: &TreePath,
+    filter: &Filter,
+    state: &FilterState,
+    hasher: &mut ContentHasher,
+) {
+    // The directory by itself: a passed one may still have to be made for what is in it.
+    hasher.field(at.as_bytes());
+    hasher.field(node.alone(node.meta().clone()).identity().as_bytes());
+    for (name, child) in node.children().into_iter().flatten() {
+        let Some(path) = at.join(name) else { continue };
+        let (verdict, state) = filter.judge(&path, state);
+        match (verdict, child.is_directory()) {
+            (Verdict::Included | Verdict::Passed, true) => {
+                hasher.field(&[verdict as u8]);
+                hash_filtered(child, &path, filter, &state, hasher);
+            }
+            (Verdict::Included, false) => {
+                hasher.field(path.as_bytes());
+                hasher.field(child.identity().as_bytes());
+            }
+            (Verdict::Passed, false) | (Verdict::Pruned, _) => {}
+        }
+    }
+}

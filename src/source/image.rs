@@ -1,0 +1,625 @@
+//! Base images: from the local store, a registry, or an OCI layout; resolved first, fetched only when needed.
+//!
+//! Resolving reads documents: manifest and config. Fetching streams the layers, several at once: each is verified,
+//! kept as a blob, decompressed and unpacked in one pass. Layers that the store has under the same chain are not
+//! fetched. Nothing of a layer is used before its digest and its diff id have been compared.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::SourceError;
+use crate::digest::{ChainId, DiffId, Digest, HashingReader, Sha256Hasher};
+use crate::event::Cancel;
+use crate::fs::{self, PathError};
+use crate::graph::{Base, ImageLocation, ImageRequest};
+use crate::layer::{
+    Changes, Contents, DirectoryContents, LayerError, Limits, Tree, decoder, unpack,
+};
+use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
+use crate::registry::Client;
+use crate::snapshot::{LayerId, Snapshots, flavour};
+use crate::store::{RecordKind, Store, StoreError};
+
+/// How many layers are fetched at once.
+const PARALLEL: usize = 4;
+
+/// The largest layout index that is read.
+const LAYOUT_INDEX_LIMIT: u64 = oci::MANIFEST_LIMIT;
+
+/// Finds and fetches images.
+pub struct Images<'a> {
+    store: &'a Store,
+    client: Client,
+    /// Whether a name is looked up again although the store knows it.
+    pull: bool,
+    cancel: Cancel,
+    resolved: Mutex<BTreeMap<ImageRequest, Image>>,
+}
+
+/// An image whose documents are known.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The config.
+    pub config: ImageConfig,
+    origin: Origin,
+}
+
+/// Where an image's blobs are, if the store does not have them.
+#[derive(Debug, Clone)]
+enum Origin {
+    Store,
+    Registry(Reference),
+    Layout(PathBuf),
+}
+
+/// Layers that are ready to be used.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Lowest first.
+    pub layers: Vec<LayerId>,
+    /// What they make together.
+    pub tree: Tree,
+}
+
+impl<'a> Images<'a> {
+    /// Makes a finder.
+    pub fn new(store: &'a Store, client: Client, pull: bool, cancel: Cancel) -> Self {
+        Self { store, client, pull, cancel, resolved: Mutex::default() }
+    }
+
+    /// Returns the documents of an image.
+    pub fn resolve(&self, request: &ImageRequest) -> Result<Image, SourceError> {
+        if let Some(known) = self.known(request) {
+            return Ok(known);
+        }
+        let image = match &request.location {
+            ImageLocation::Reference(reference) => {
+                self.by_reference(reference, &request.platform)?
+            }
+            ImageLocation::Layout(path, selector) => {
+                self.by_layout(path, selector.as_deref(), &request.platform)?
+            }
+        };
+        let mut resolved = self.resolved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        resolved.insert(request.clone(), image.clone());
+        Ok(image)
+    }
+
+    fn known(&self, request: &ImageRequest) -> Option<Image> {
+        let resolved = self.resolved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        resolved.get(request).cloned()
+    }
+
+    fn by_reference(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Image, SourceError> {
+        let reference = reference.clone().or_latest();
+        if !self.pull
+            && let Some(image) = self.in_store(&reference, platform)?
+        {
+            return Ok(image);
+        }
+        match self.in_registry(&reference, platform) {
+            Err(error) => match self.in_store(&reference, platform)? {
+                // A name that only this machine has cannot be pulled.
+                Some(image) => Ok(image),
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    fn in_store(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Image>, SourceError> {
+        let found = match reference.digest() {
+            Some(digest) if self.store.blob_size(&digest).is_some() => Some(digest),
+            Some(_) => None,
+            None => tag(self.store, reference)?,
+        };
+        let Some(digest) = found else { return Ok(None) };
+        let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
+        match self.image_of(digest, platform, Origin::Store, &read) {
+            Ok(image) if matches(&image.config, platform) => Ok(Some(image)),
+            Ok(_) => Ok(None),
+            Err(SourceError::Store(StoreError::Missing(_))) => Ok(None),
+            Err(SourceError::Document(oci::Error::NoPlatform { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn in_registry(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Image, SourceError> {
+        let fetched = self.client.resolve(reference)?;
+        self.store.put_blob(&fetched.bytes)?;
+        let repository = reference.repository();
+        let origin = Origin::Registry(repository.clone());
+        let read = |digest: &Digest| self.registry_document(&repository, digest);
+        let image = self.image_of(fetched.descriptor.digest, platform, origin, &read)?;
+        set_tag(self.store, reference, &fetched.descriptor.digest)?;
+        Ok(image)
+    }
+
+    /// Reads a manifest that an index names, or a config.
+    fn registry_document(
+        &self,
+        repository: &Reference,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, SourceError> {
+        if self.store.blob_size(digest).is_some() {
+            return Ok(self.store.read_blob(digest)?);
+        }
+        let bytes = self.client.resolve(&repository.with_digest(*digest))?.bytes;
+        self.store.put_blob(&bytes)?;
+        Ok(bytes)
+    }
+
+    fn registry_config(
+        &self,
+        repository: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, SourceError> {
+        if self.store.blob_size(&descriptor.digest).is_some() {
+            return Ok(self.store.read_blob(&descriptor.digest)?);
+        }
+        let bytes = self.client.blob_bytes(repository, descriptor, oci::CONFIG_LIMIT)?;
+        self.store.put_blob(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Follows a document down to one image.
+    fn image_of(
+        &self,
+        mut digest: Digest,
+        platform: &Platform,
+        origin: Origin,
+        read: &dyn Fn(&Digest) -> Result<Vec<u8>, SourceError>,
+    ) -> Result<Image, SourceError> {
+        // An index may name indexes; nobody nests them deeper.
+        for _ in 0..4 {
+            match Document::parse(&read(&digest)?)? {
+                Document::Index(index) => digest = index.select(platform)?.digest,
+                Document::Manifest(manifest) => {
+                    let config = match &origin {
+                        Origin::Registry(repository) => {
+                            self.registry_config(repository, &manifest.config)?
+                        }
+                        Origin::Store | Origin::Layout(_) => read(&manifest.config.digest)?,
+                    };
+                    let config = ImageConfig::parse(&config)?;
+                    return Ok(Image { digest, manifest, config, origin });
+                }
+            }
+        }
+        Err(SourceError::BadLayer {
+            index: 0,
+            image: digest.to_string(),
+            problem: "cannot be found: its indexes are nested too deeply".into(),
+        })
+    }
+
+    fn by_layout(
+        &self,
+        path: &Path,
+        selector: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Image, SourceError> {
+        let index = path.join("index.json");
+        let bytes = read_bounded(&index, LAYOUT_INDEX_LIMIT)?;
+        let index = oci::Index::parse(&bytes)?;
+        let missing = || SourceError::ImageNotFound {
+            reference: match selector {
+                Some(selector) => format!("oci-layout://{}:{selector}", path.display()),
+                None => format!("oci-layout://{}", path.display()),
+            },
+            hint: Some("look into the layout's `index.json` for the names that it has".into()),
+        };
+        let names = |descriptor: &Descriptor, wanted: &str| {
+            let keys = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
+            keys.iter()
+                .any(|key| descriptor.annotations.get(*key).is_some_and(|name| name == wanted))
+        };
+        let chosen = match selector {
+            Some(text) => {
+                index.manifests.iter().find(|d| d.digest.to_string() == text || names(d, text))
+            }
+            None if index.manifests.len() == 1 => index.manifests.first(),
+            None => index
+                .manifests
+                .iter()
+                .find(|d| names(d, "latest"))
+                .or_else(|| index.select(platform).ok()),
+        };
+        // A digest may also name a manifest inside a nested index.
+        let digest =
+            chosen.map(|d| d.digest).or_else(|| selector?.parse().ok()).ok_or_else(missing)?;
+        let read = |digest: &Digest| read_layout_blob(path, digest);
+        self.image_of(digest, platform, Origin::Layout(path.to_owned()), &read)
+    }
+
+    /// Returns the config and digest of an image, as lowering wants them.
+    pub fn base(&self, request: &ImageRequest) -> Result<Base, SourceError> {
+        let image = self.resolve(request)?;
+        Ok(Base { config: image.config, manifest: image.digest })
+    }
+
+    /// Brings the layers of a resolved image here and unpacks them. `progress` hears of bytes: what, so far, in all.
+    pub fn fetch(
+        &self,
+        request: &ImageRequest,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> Result<Fetched, SourceError> {
+        let image = self.resolve(request)?;
+        let name = describe(request);
+        let diff_ids = &image.config.rootfs.diff_ids;
+        if diff_ids.len() != image.manifest.layers.len() {
+            return Err(SourceError::BadLayer {
+                index: image.manifest.layers.len(),
+                image: name,
+                problem: "is in the manifest or in the config, but not in both".into(),
+            });
+        }
+        let known = known_chain(self.store, diff_ids)?;
+        let unpacked = self.unpack_missing(&image, &name, known.len(), progress)?;
+        self.stack(&image, &name, known, unpacked)
+    }
+
+    /// Unpacks the layers above the first `known`, several at once, each by itself.
+    fn unpack_missing(
+        &self,
+        image: &Image,
+        name: &str,
+        known: usize,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> Result<Vec<Unpacked>, SourceError> {
+        let jobs: Vec<usize> = (known..image.manifest.layers.len()).collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(index) =
+                jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            {
+                done.push((*index, self.unpack_layer(image, name, *index, progress)));
+            }
+            done
+        };
+        let threads = PARALLEL.min(jobs.len());
+        let mut done: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().flat_map(|w| w.join().expect("unpacking does not panic")).collect()
+        });
+        done.sort_by_key(|(index, _)| *index);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn unpack_layer(
+        &self,
+        image: &Image,
+        name: &str,
+        index: usize,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> Result<Unpacked, SourceError> {
+        let descriptor = &image.manifest.layers[index];
+        let bad =
+            |problem: String| SourceError::BadLayer { index, image: name.to_owned(), problem };
+        let short = descriptor.digest.hex()[..12].to_owned();
+        let report = |done: u64| progress(&short, done, descriptor.size);
+        let reader: Box<dyn Read + Send + '_> = match self.store.blob_size(&descriptor.digest) {
+            Some(_) => Box::new(self.store.open_blob(&descriptor.digest)?),
+            None => Box::new(self.tee(image, descriptor)?),
+        };
+        let counted = Counted { inner: reader, count: 0, report: &report, cancel: &self.cancel };
+        let mut verified = HashingReader::new(counted);
+        let files = self.store.scratch_dir()?;
+        let unpacked = unpack_verified(&mut verified, &files, None);
+        let (changes, diff_id) = match unpacked {
+            Ok(done) => done,
+            Err(_) if self.cancel.is_canceled() => return Err(SourceError::Canceled),
+            Err(error) => return Err(explain(error, &bad)),
+        };
+        let actual = verified.into_parts().1.digest();
+        if actual != descriptor.digest {
+            return Err(bad(format!("has the digest `{actual}`, not `{}`", descriptor.digest)));
+        }
+        let expected = image.config.rootfs.diff_ids[index];
+        if diff_id != expected {
+            return Err(bad(format!("has the diff id `{diff_id}`, not `{expected}`")));
+        }
+        Ok(Unpacked { files, changes, diff_id })
+    }
+
+    /// Opens a layer that the store lacks, keeping a copy of what is read.
+    fn tee(&self, image: &Image, descriptor: &Descriptor) -> Result<Tee<'a>, SourceError> {
+        let inner: Box<dyn Read + Send> = match &image.origin {
+            Origin::Store => return Err(StoreError::Missing(descriptor.digest).into()),
+            Origin::Registry(repository) => Box::new(self.client.blob(repository, descriptor)?),
+            Origin::Layout(path) => {
+                let path = layout_blob(path, &descriptor.digest);
+                Box::new(fs::open(&path)?)
+            }
+        };
+        Ok(Tee { inner, blob: Some(self.store.new_blob()?), digest: descriptor.digest })
+    }
+
+    /// Puts the layers on each other. One that needs the ones below it (an entry beneath a link of theirs) is
+    /// unpacked again with their help.
+    fn stack(
+        &self,
+        image: &Image,
+        name: &str,
+        known: Vec<LayerId>,
+        unpacked: Vec<Unpacked>,
+    ) -> Result<Fetched, SourceError> {
+        let snapshots = Snapshots::new(self.store);
+        let mut tree = Tree::empty();
+        let mut layers = Vec::new();
+        for id in known {
+            let layer = snapshots.load(id)?;
+            tree = tree.apply(&layer.changes, &layer.contents)?;
+            layers.push(id);
+        }
+        let first = layers.len();
+        for (offset, mut layer) in unpacked.into_iter().enumerate() {
+            let contents: std::sync::Arc<dyn Contents> =
+                std::sync::Arc::new(DirectoryContents::open(&layer.files)?);
+            tree = match tree.apply(&layer.changes, &contents) {
+                Ok(next) => next,
+                Err(_) => {
+                    layer = self.unpack_on(image, name, first + offset, &tree)?;
+                    let contents: std::sync::Arc<dyn Contents> =
+                        std::sync::Arc::new(DirectoryContents::open(&layer.files)?);
+                    tree.apply(&layer.changes, &contents)?
+                }
+            };
+            let id =
+                snapshots.commit_directory(&layer.changes, &layer.files, Some(layer.diff_id))?;
+            layers.push(id);
+            remember_chain(self.store, &image.config.rootfs.diff_ids[..=first + offset], id)?;
+        }
+        Ok(Fetched { layers, tree })
+    }
+
+    fn unpack_on(
+        &self,
+        image: &Image,
+        name: &str,
+        index: usize,
+        parent: &Tree,
+    ) -> Result<Unpacked, SourceError> {
+        let descriptor = &image.manifest.layers[index];
+        let mut blob = self.store.open_blob(&descriptor.digest)?;
+        let files = self.store.scratch_dir()?;
+        let bad =
+            |problem: String| SourceError::BadLayer { index, image: name.to_owned(), problem };
+        let (changes, diff_id) = unpack_verified(&mut blob, &files, Some(parent))
+            .map_err(|error| explain(error, &bad))?;
+        Ok(Unpacked { files, changes, diff_id })
+    }
+}
+
+/// A layer by itself, in a scratch directory.
+struct Unpacked {
+    files: PathBuf,
+    changes: Changes,
+    diff_id: DiffId,
+}
+
+/// Unpacks a compressed layer; reads it to its end, whatever follows the archive.
+fn unpack_verified(
+    compressed: &mut (impl Read + Send),
+    files: &Path,
+    parent: Option<&Tree>,
+) -> Result<(Changes, DiffId), LayerError> {
+    let done = unpack_plain(&mut *compressed, files, parent)?;
+    io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok(done)
+}
+
+fn unpack_plain(
+    compressed: &mut (impl Read + Send),
+    files: &Path,
+    parent: Option<&Tree>,
+) -> Result<(Changes, DiffId), LayerError> {
+    let inner = decoder(compressed).map_err(LayerError::Read)?;
+    let mut hasher = DiffHasher { inner, hasher: Sha256Hasher::new() };
+    let changes = unpack(&mut hasher, files, parent, Limits::default(), flavour())?;
+    io::copy(&mut hasher, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok((changes, hasher.hasher.diff_id()))
+}
+
+struct DiffHasher<R> {
+    inner: R,
+    hasher: Sha256Hasher,
+}
+
+impl<R: Read> Read for DiffHasher<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+}
+
+/// Says of which layer an error is, unless it is of this machine.
+fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) -> SourceError {
+    match error {
+        LayerError::Path(error) => error.into(),
+        LayerError::Write(_) => error.into(),
+        error => {
+            let mut text = format!("cannot be unpacked: {error}");
+            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+            while let Some(next) = cause {
+                text.push_str(&format!(": {next}"));
+                cause = next.source();
+            }
+            bad(text)
+        }
+    }
+}
+
+/// Copies what is read into a blob, which is kept once all of it was read and has the right digest.
+struct Tee<'a> {
+    inner: Box<dyn Read + Send>,
+    blob: Option<crate::store::BlobWriter<'a>>,
+    digest: Digest,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if n > 0 {
+            if let Some(blob) = &mut self.blob {
+                blob.write_all(&buf[..n])?;
+            }
+        } else if let Some(blob) = self.blob.take() {
+            // A wrong digest is reported by whoever reads; such a blob is simply not kept.
+            let _ = blob.commit_as(&self.digest);
+        }
+        Ok(n)
+    }
+}
+
+struct Counted<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    count: u64,
+    report: &'a (dyn Fn(u64) + Sync),
+    cancel: &'a Cancel,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_canceled() {
+            return Err(io::Error::other("canceled"));
+        }
+        let n = self.inner.read(buf)?;
+        self.count += n as u64;
+        (self.report)(self.count);
+        Ok(n)
+    }
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    let file = fs::open(path)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(PathError::of("read", path))?;
+    Ok(bytes)
+}
+
+fn layout_blob(path: &Path, digest: &Digest) -> PathBuf {
+    path.join("blobs/sha256").join(digest.hex())
+}
+
+fn read_layout_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceError> {
+    let path = layout_blob(layout, digest);
+    let bytes = read_bounded(&path, oci::CONFIG_LIMIT)?;
+    let actual = Digest::of(&bytes);
+    if actual != *digest {
+        return Err(StoreError::Mismatch { expected: *digest, actual }.into());
+    }
+    Ok(bytes)
+}
+
+/// An image of another CPU is not what was asked for, unless nothing else can be had.
+fn matches(config: &ImageConfig, platform: &Platform) -> bool {
+    config.os == platform.os && config.architecture == platform.architecture
+}
+
+fn describe(request: &ImageRequest) -> String {
+    match &request.location {
+        ImageLocation::Reference(reference) => reference.familiar(),
+        ImageLocation::Layout(path, _) => format!("oci-layout://{}", path.display()),
+    }
+}
+
+/// Returns the file name under which a reference is kept.
+fn tag_name(reference: &Reference) -> String {
+    reference.to_string().bytes().fold(String::new(), |mut name, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                name.push(char::from(byte))
+            }
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+        name
+    })
+}
+
+/// Returns the manifest or index that a name means in the local store.
+pub fn tag(store: &Store, reference: &Reference) -> Result<Option<Digest>, SourceError> {
+    let body = store.record(RecordKind::Tag, &tag_name(reference))?;
+    let text = body.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| text.lines().next()?.parse().ok()))
+}
+
+/// Gives a name to a manifest or index of the local store.
+pub fn set_tag(store: &Store, reference: &Reference, digest: &Digest) -> Result<(), SourceError> {
+    let reference = reference.clone().or_latest();
+    // A tag that stands already is not written again: a rebuild without changes writes nothing.
+    if tag(store, &reference)? == Some(*digest) {
+        return Ok(());
+    }
+    let body = format!("{digest}\n{reference}\n");
+    Ok(store.put_record(RecordKind::Tag, &tag_name(&reference), body.as_bytes())?)
+}
+
+/// Lists the names of the local store with what they mean, sorted.
+pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
+    let mut tags = Vec::new();
+    for name in store.record_names(RecordKind::Tag)? {
+        let Some(body) = store.record(RecordKind::Tag, &name)? else { continue };
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let mut lines = text.lines();
+        let digest = lines.next().and_then(|line| line.parse().ok());
+        let reference = lines.next().and_then(|line| Reference::parse(line).ok());
+        if let (Some(digest), Some(reference)) = (digest, reference) {
+            tags.push((reference, digest));
+        }
+    }
+    tags.sort();
+    Ok(tags)
+}
+
+/// Returns the layers of the store that are the lowest of a chain, as many as are known.
+pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, SourceError> {
+    let mut known = Vec::new();
+    let mut chain = None;
+    for diff_id in diff_ids {
+        let next = ChainId::of(chain, *diff_id);
+        chain = Some(next);
+        let Some(body) = store.record(RecordKind::Chain, &next.hex())? else { break };
+        let Ok(id) = LayerId::parse(String::from_utf8_lossy(&body).trim()) else { break };
+        if !store.snapshot_dir(&id.name()).join("changes").exists() {
+            break;
+        }
+        known.push(id);
+    }
+    Ok(known)
+}
+
+/// Notes which layer is the uppermost of a chain.
+pub fn remember_chain(
+    store: &Store,
+    diff_ids: &[DiffId],
+    layer: LayerId,
+) -> Result<(), SourceError> {
+    let chain = diff_ids.iter().fold(None, |chain, diff_id| Some(ChainId::of(chain, *diff_id)));
+    let Some(chain) = chain else { return Ok(()) };
+    let name = layer.name();
+    if store.record(RecordKind::Chain, &chain.hex())?.as_deref() == Some(name.as_bytes()) {
+        return Ok(());
+    }
+    Ok(store.put_record(RecordKind::Chain, &chain.hex(), name.as_bytes())?)
+}
