@@ -97,7 +97,10 @@ impl<F: Fn(Event) + Sync + Send> Reporter for F {
 
 /// Tells a build to stop; cheap to clone, set once.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    set: Arc<AtomicBool>,
+    parent: Option<Arc<AtomicBool>>,
+}
 
 impl Cancel {
     /// A token that nobody has used yet.
@@ -105,13 +108,20 @@ impl Cancel {
         Self::default()
     }
 
-    /// Asks everything that holds a clone to stop.
+    /// A token that is set when this one is, but not the other way round.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { set: Arc::default(), parent: Some(Arc::clone(&self.set)) }
+    }
+
+    /// Asks everything that holds a clone, or a child, to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.set.store(true, Ordering::Release);
     }
 
     /// Returns whether stopping was asked for.
     pub fn is_canceled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let parent = self.parent.as_ref().is_some_and(|parent| parent.load(Ordering::Acquire));
+        parent || self.set.load(Ordering::Acquire)
     }
 }

@@ -54,6 +54,16 @@ fn marker(word: &str) -> IResult<&str, (&str, bool, &str)> {
         .parse(word)
 }
 
+/// Says whether a whole command is nothing but one here-document.
+pub fn is_single(command: &str) -> bool {
+    matches!(heredoc(command), Ok(Some(_)))
+}
+
+/// Returns the text of a here-document as its command gets it.
+pub fn body(document: &Heredoc) -> String {
+    if document.chomp { chomp(&document.content) } else { document.content.clone() }
+}
+
 /// Removes the leading tabs of each line.
 pub fn chomp(content: &str) -> String {
     content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()

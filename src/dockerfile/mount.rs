@@ -103,6 +103,14 @@ pub(super) fn check(text: &str) -> Result<(), MountError> {
     Ok(())
 }
 
+/// Returns the stage or image that a mount names, as written; nothing if it names none.
+pub fn from(text: &str) -> Option<String> {
+    let fields = csv_record(text)?;
+    let named = fields.iter().rev().filter_map(|field| field.split_once('='));
+    let mut named = named.filter(|(key, _)| key.eq_ignore_ascii_case("from"));
+    named.next().map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
+}
+
 /// `mount ::= mount_option ("," mount_option)*`
 pub fn parse(
     text: &str,

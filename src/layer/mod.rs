@@ -8,7 +8,9 @@
 //! The types are here; encodings and algorithms are in the siblings.
 
 mod archive;
+mod bundle;
 mod changes;
+mod compare;
 mod compress;
 mod contents;
 mod diff;
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 pub use archive::Limits;
+pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
 pub use contents::{DirectoryContents, Nowhere, TarContents, TreeContents};
 pub use diff::{Found, Inode, Opacity, diff_upper};
@@ -40,7 +43,7 @@ pub use edit::Edit;
 pub use error::{LayerError, Result};
 pub use materialise::materialise;
 pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
-pub use pack::{PackOptions, file_offsets, pack};
+pub use pack::{PackOptions, file_offsets, pack, packed_size};
 pub use path::TreePath;
 pub use tree::{LastLink, Tree, Walk};
 pub use unpack::{is_archive, read_archive, unpack};

@@ -66,6 +66,20 @@ pub fn file_offsets(
     Ok(offsets)
 }
 
+/// Returns how many bytes [`pack`] writes.
+pub fn packed_size(changes: &Changes) -> Result<u64> {
+    let (mut at, mut headers) = (2 * BLOCK as u64, Vec::new());
+    for (path, change) in changes {
+        headers.clear();
+        write_headers(path, change, (changes, &PackOptions::default()), &mut headers)?;
+        at += headers.len() as u64;
+        if let Change::Put { kind: Kind::File { size, .. }, .. } = change {
+            at += size.next_multiple_of(BLOCK as u64);
+        }
+    }
+    Ok(at)
+}
+
 fn write_headers(
     path: &TreePath,
     change: &Change,

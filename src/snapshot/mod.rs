@@ -1,1 +1,277 @@
-//! Under construction.
+//! Layers on this machine: what they change, and where their files are.
+//!
+//! A layer is named by the digest of its changes, so it is the same wherever it came from. It has up to two bodies:
+//! a directory (`fs`, an overlay lower directory: what a RUN left, what an image was unpacked to) and an
+//! uncompressed tar (a blob named by the diff id: what COPY and ADD made). Each can be made from the other; the
+//! directory only when something has to mount it.
+//!
+//! ```text
+//! snapshots/<id>/changes    always there, and last: a directory without it is no layer
+//! snapshots/<id>/diff-id    the digest of the tar, once it is known
+//! snapshots/<id>/fs/        the files, if something had to mount them
+//! ```
+//!
+//! Nothing is mounted here: [`Snapshots::directories`] and [`upper`] return what the sandbox is to mount.
+
+pub mod upper;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
+use crate::fs::{self, PathError};
+use crate::layer::{
+    Changes, Contents, DirectoryContents, Flavour, LayerError, OverlayXattrs, Owners, PackOptions,
+    TarContents, materialise, pack, packed_size,
+};
+use crate::store::{Store, StoreError};
+
+/// How this process lays layers out on disk: as root with their owners; in a user namespace with the attributes
+/// that overlayfs reads there, and with owners if it has a range of ids.
+pub fn flavour() -> Flavour {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let ids: Vec<u64> = map.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let mapped: u64 = ids.chunks(3).filter_map(|range| range.get(2)).sum();
+    match (rustix::process::geteuid().is_root(), ids.as_slice()) {
+        (true, [0, 0, _]) => Flavour::ROOT,
+        (true, _) if mapped > 1 => Flavour { xattrs: OverlayXattrs::User, owners: Owners::Recorded },
+        _ => Flavour::USER,
+    }
+}
+
+/// Why a layer could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The layer itself.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A layer's name is no digest.
+    #[error("`{0}` is no name of a layer")]
+    Name(String, #[source] DigestError),
+    /// Neither of a layer's bodies is there.
+    #[error("the files of layer `{0}` are missing from the store")]
+    Missing(LayerId),
+}
+
+/// A result of this module.
+pub type Result<T> = std::result::Result<T, SnapshotError>;
+
+/// Names a layer: the digest of its changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerId(ContentDigest);
+
+impl LayerId {
+    /// Parses the name that [`LayerId::name`] gave.
+    pub fn parse(name: &str) -> Result<Self> {
+        ContentDigest::from_hex(name).map(Self).map_err(|error| SnapshotError::Name(name.to_owned(), error))
+    }
+
+    /// Returns the name of the layer's directory.
+    pub fn name(&self) -> String {
+        self.0.hex()
+    }
+}
+
+impl std::fmt::Display for LayerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// A layer that was read.
+#[derive(Clone)]
+pub struct StoredLayer {
+    /// What it changes.
+    pub changes: Arc<Changes>,
+    /// Where its files can be read.
+    pub contents: Arc<dyn Contents>,
+}
+
+/// The layers of a store.
+#[derive(Clone, Copy)]
+pub struct Snapshots<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Snapshots<'a> {
+    /// Opens the layers of a store.
+    pub fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    fn dir(&self, id: LayerId) -> PathBuf {
+        self.store.snapshot_dir(&id.name())
+    }
+
+    /// Reads what a layer changes.
+    pub fn changes(&self, id: LayerId) -> Result<Changes> {
+        let bytes = fs::read(&self.dir(id).join("changes"))?;
+        Ok(Changes::decode(&bytes)?)
+    }
+
+    /// Reads a layer.
+    pub fn load(&self, id: LayerId) -> Result<StoredLayer> {
+        let changes = self.changes(id)?;
+        let contents = self.contents(id, &changes)?;
+        Ok(StoredLayer { changes: Arc::new(changes), contents })
+    }
+
+    /// Returns where a layer's files can be read: its tar if there is one, else its directory.
+    fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+        if let Some(diff_id) = self.known_diff_id(id)? {
+            let blob = Digest::from_bytes(*diff_id.as_bytes());
+            if self.store.blob_size(&blob).is_some() {
+                let file = self.store.open_blob(&blob)?;
+                return Ok(Arc::new(TarContents::of_pack(file, changes, &PackOptions::default())?));
+            }
+        }
+        let directory = self.dir(id).join("fs");
+        match DirectoryContents::open(&directory) {
+            Ok(contents) => Ok(Arc::new(contents)),
+            Err(error) if error.is_not_found() => Err(SnapshotError::Missing(id)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
+    pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
+        let mut blob = self.store.new_blob()?;
+        pack(changes, contents, &PackOptions::default(), &mut blob)?;
+        let (digest, _) = blob.commit()?;
+        self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
+    }
+
+    /// Keeps a layer whose files are in a scratch directory, which is moved away.
+    pub fn commit_directory(
+        &self,
+        changes: &Changes,
+        files: &Path,
+        diff_id: Option<DiffId>,
+    ) -> Result<LayerId> {
+        self.place(changes, Some(files), diff_id)
+    }
+
+    fn place(&self, changes: &Changes, files: Option<&Path>, diff_id: Option<DiffId>) -> Result<LayerId> {
+        let encoded = changes.encode();
+        let id = LayerId(ContentDigest::of(&encoded));
+        let place = self.dir(id);
+        if place.join("changes").exists() {
+            self.add_missing(id, files, diff_id)?;
+            return Ok(id);
+        }
+        let made = self.store.scratch_dir()?;
+        if let Some(files) = files {
+            fs::rename(files, &made.join("fs"))?;
+        }
+        if let Some(diff_id) = diff_id {
+            write(&made.join("diff-id"), diff_id.to_string().as_bytes())?;
+        }
+        write(&made.join("changes"), &encoded)?;
+        match std::fs::rename(&made, &place) {
+            Ok(()) => Ok(id),
+            // Another process was faster with the very same layer.
+            Err(_) if place.join("changes").exists() => Ok(id),
+            Err(error) => Err(PathError::of("create", &place)(error).into()),
+        }
+    }
+
+    /// A layer that is there already may lack the body that was just made.
+    fn add_missing(&self, id: LayerId, files: Option<&Path>, diff_id: Option<DiffId>) -> Result<()> {
+        let place = self.dir(id);
+        if let Some(files) = files.filter(|_| !place.join("fs").exists()) {
+            // A failure means that another process was faster.
+            let _ = std::fs::rename(files, place.join("fs"));
+        }
+        if let Some(diff_id) = diff_id {
+            self.write_diff_id(id, diff_id)?;
+        }
+        Ok(())
+    }
+
+    fn write_diff_id(&self, id: LayerId, diff_id: DiffId) -> Result<()> {
+        let path = self.dir(id).join("diff-id");
+        Ok(fs::replace(&path, diff_id.to_string().as_bytes(), self.store.scratch())?)
+    }
+
+    fn known_diff_id(&self, id: LayerId) -> Result<Option<DiffId>> {
+        let text = fs::read_if_present(&self.dir(id).join("diff-id"))?;
+        Ok(text.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
+    }
+
+    /// Returns the diff id of a layer, packing it for nothing but its digest if that was never done.
+    pub fn diff_id(&self, id: LayerId) -> Result<DiffId> {
+        if let Some(known) = self.known_diff_id(id)? {
+            return Ok(known);
+        }
+        let layer = self.load(id)?;
+        let mut hasher = HashingWriter::new(io::sink());
+        pack(&layer.changes, &*layer.contents, &PackOptions::default(), &mut hasher)?;
+        let diff_id = hasher.into_parts().1.diff_id();
+        self.write_diff_id(id, diff_id)?;
+        Ok(diff_id)
+    }
+
+    /// Returns the size of a layer's tar in bytes.
+    pub fn tar_size(&self, id: LayerId) -> Result<u64> {
+        Ok(packed_size(&self.changes(id)?)?)
+    }
+
+    /// Writes a layer's tar.
+    pub fn pack(&self, id: LayerId, options: &PackOptions, out: &mut dyn Write) -> Result<()> {
+        let layer = self.load(id)?;
+        pack(&layer.changes, &*layer.contents, options, out)?;
+        Ok(())
+    }
+
+    /// Returns a layer's files as a directory, writing it if nobody needed it before.
+    pub fn directory(&self, id: LayerId) -> Result<PathBuf> {
+        let place = self.dir(id).join("fs");
+        if place.exists() {
+            return Ok(place);
+        }
+        let layer = self.load(id)?;
+        let made = self.store.scratch_dir()?;
+        materialise(&layer.changes, &*layer.contents, &made, flavour())?;
+        match std::fs::rename(&made, &place) {
+            Ok(()) => Ok(place),
+            Err(_) if place.exists() => Ok(place),
+            Err(error) => Err(PathError::of("create", &place)(error).into()),
+        }
+    }
+
+    /// Returns a directory that holds what `changes` put, kept as a layer of its own and written only once.
+    pub fn keep_directory(&self, changes: &Changes, contents: &dyn Contents) -> Result<PathBuf> {
+        let id = LayerId(ContentDigest::of(&changes.encode()));
+        let place = self.dir(id).join("fs");
+        if !place.exists() {
+            let made = self.store.scratch_dir()?;
+            materialise(changes, contents, &made, flavour())?;
+            self.commit_directory(changes, &made, None)?;
+        }
+        Ok(place)
+    }
+
+    /// Returns the directories of a stack of layers, uppermost first, as an overlay wants them.
+    pub fn directories(&self, layers: &[LayerId]) -> Result<Vec<PathBuf>> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut directories = Vec::with_capacity(layers.len());
+        for id in layers.iter().rev() {
+            // An overlay refuses the same directory twice; below itself a layer changes nothing.
+            if seen.insert(*id) {
+                directories.push(self.directory(*id)?);
+            }
+        }
+        Ok(directories)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    Ok(std::fs::write(path, bytes).map_err(PathError::of("write", path))?)
+}

@@ -1,1 +1,109 @@
-//! Under construction.
+//! Where bytes enter: the context's files, base images, files from the web.
+//!
+//! Each source ends in layers or in a tree whose contents can be read. Everything that comes in is hostile: names
+//! are joined beneath a root, sizes are bounded, digests are verified before use.
+
+pub mod archive;
+pub mod context;
+pub mod http;
+pub mod image;
+mod stat_cache;
+
+use std::path::PathBuf;
+
+use crate::fs::PathError;
+use crate::layer::LayerError;
+use crate::snapshot::SnapshotError;
+use crate::store::StoreError;
+
+/// Why a source cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Snapshots.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// An archive or layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::RegistryError),
+    /// A document of an image.
+    #[error(transparent)]
+    Document(#[from] crate::oci::Error),
+    /// A line of an ignore file that means nothing.
+    #[error("`{}`: {message}", file.display())]
+    Ignore {
+        /// The ignore file.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// An image that is neither in the store nor anywhere else.
+    #[error("image `{reference}` not found")]
+    ImageNotFound {
+        /// What was asked for.
+        reference: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// A layer that is not what its image says.
+    #[error("layer {index} of `{image}` {problem}")]
+    BadLayer {
+        /// Which, from 0.
+        index: usize,
+        /// Of which image.
+        image: String,
+        /// A verb phrase.
+        problem: String,
+    },
+    /// A download that failed.
+    #[error("cannot download `{url}`: {problem}")]
+    Download {
+        /// From where.
+        url: String,
+        /// What happened.
+        problem: String,
+    },
+    /// A download that is not what it should be.
+    #[error("`{url}` has the digest `{actual}`, not `{expected}`")]
+    Checksum {
+        /// From where.
+        url: String,
+        /// What `--checksum` says.
+        expected: crate::digest::Digest,
+        /// What came.
+        actual: crate::digest::Digest,
+    },
+    /// The build was stopped.
+    #[error("the build was canceled")]
+    Canceled,
+}
+
+impl SourceError {
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Document(error) => error.hint(),
+            Self::ImageNotFound { hint, .. } | Self::Ignore { hint, .. } => hint.clone(),
+            Self::Path(error) if error.is_full() => Some("the disk is full: free some space".into()),
+            Self::Path(_)
+            | Self::Snapshot(_)
+            | Self::Layer(_)
+            | Self::BadLayer { .. }
+            | Self::Download { .. }
+            | Self::Checksum { .. }
+            | Self::Canceled => None,
+        }
+    }
+}

@@ -6,6 +6,8 @@
 //! records/step/<xx>/<key>     what a build step made, by cache key (`cache/`)
 //! records/tag/<name>          an image's name -> the digest of its manifest
 //! records/context/<id>        what was known of a context's files when it was last read (`source/`)
+//! records/chain/<chain id>    which layer is the uppermost of a chain (`source/`)
+//! records/blob/<name>         in which blob a layer is compressed (`export/`)
 //! mounts/<id>/                directories of RUN --mount=type=cache
 //! locks/<name>                flock files: leases of running builds, steps in flight; never removed while held
 //! tmp/<lease>/                files in the making; belongs to a live lease or is garbage
@@ -86,8 +88,11 @@ impl Store {
         {
             fs::create_dir_all(&root.join(directory))?;
         }
-        for directory in ["mounts", "locks", "tmp"] {
+        for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
             fs::create_dir_all(&root.join(directory))?;
+        }
+        for kind in ["step", "tag", "context", "chain", "blob"] {
+            fs::create_dir_all(&root.join("records").join(kind))?;
         }
         let root = std::fs::canonicalize(root).map_err(PathError::of("open", root))?;
         let (name, lease) = lock::take_lease(&root)?;

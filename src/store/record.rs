@@ -25,6 +25,10 @@ pub enum RecordKind {
     Tag,
     /// What was known of a context's files.
     Context,
+    /// Which layer is the uppermost of a chain, by chain id.
+    Chain,
+    /// In which blob a layer is compressed, by diff id and compression.
+    Blob,
 }
 
 impl RecordKind {
@@ -33,6 +37,8 @@ impl RecordKind {
             Self::Step => "step",
             Self::Tag => "tag",
             Self::Context => "context",
+            Self::Chain => "chain",
+            Self::Blob => "blob",
         }
     }
 }
@@ -45,7 +51,9 @@ impl Store {
         let directory = self.root.join("records").join(kind.directory());
         match kind {
             RecordKind::Step => directory.join(&name[..2]).join(name),
-            RecordKind::Tag | RecordKind::Context => directory.join(name),
+            RecordKind::Tag | RecordKind::Context | RecordKind::Chain | RecordKind::Blob => {
+                directory.join(name)
+            }
         }
     }
 
