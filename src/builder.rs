@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::event::{Cancel, Reporter};
 use crate::export::Output;
+pub use crate::solve::secret::{Secret, SecretSource};
 
 /// Everything that a build is asked to do; made by the command line, complete in itself.
 #[derive(Debug, Clone)]
@@ -136,33 +137,6 @@ pub enum NetworkMode {
     Host,
     /// None.
     None,
-}
-
-/// `--secret`
-#[derive(Debug, Clone)]
-pub struct Secret {
-    /// Its id.
-    pub id: String,
-    /// Where its value is.
-    pub source: SecretSource,
-}
-
-/// Where a secret's value is.
-#[derive(Clone)]
-pub enum SecretSource {
-    /// In a file, read when a step needs it.
-    File(PathBuf),
-    /// Here, taken from the environment.
-    Value(Vec<u8>),
-}
-
-impl std::fmt::Debug for SecretSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "File({})", path.display()),
-            Self::Value(_) => f.write_str("Value(…)"),
-        }
-    }
 }
 
 /// What a build made.

@@ -22,7 +22,7 @@ pub(super) fn export(
     (output, tar): (&Output, bool),
     names: &[Reference],
 ) -> Result<Finished> {
-    let finished = image::finish(exporter, image, output, names)?;
+    let finished = image::finish(exporter, image, output)?;
     let mut entries = layout::blobs(exporter, image, &finished)?;
     entries.extend(layout::index(&finished, names, layout::created(image)));
     let blob = |hex: String| format!("blobs/sha256/{hex}");

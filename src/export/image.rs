@@ -8,7 +8,7 @@ use super::{CompressionKind, Exporter, Output, OutputKind, Result};
 use crate::digest::DiffId;
 use crate::layer::{Changes, Compression, Tree, TreeContents};
 use crate::oci::{
-    Content, Descriptor, Family, History, ImageConfig, Manifest, MediaType, Reference, media_type,
+    Content, Descriptor, Family, History, ImageConfig, Manifest, MediaType, media_type,
 };
 use crate::snapshot::{LayerId, Snapshots};
 
@@ -196,7 +196,6 @@ pub(super) fn finish(
     exporter: &Exporter<'_>,
     image: &Image,
     output: &Output,
-    names: &[Reference],
 ) -> Result<Finished> {
     let family = family(output);
     let wanted = wanted(output);
@@ -223,7 +222,6 @@ pub(super) fn finish(
     let manifest_type = media_type(Content::Manifest, family).unwrap_or(MediaType::ImageManifest);
     let mut manifest = Descriptor::of(manifest_type, &bytes);
     manifest.platform = Some(image.config.platform());
-    let _ = names;
     Ok(Finished { manifest, config, layers })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn export(
     (output, tar): (&Output, bool),
     names: &[Reference],
 ) -> Result<Finished> {
-    let finished = image::finish(exporter, image, output, names)?;
+    let finished = image::finish(exporter, image, output)?;
     let mut entries = blobs(exporter, image, &finished)?;
     entries.extend(index(&finished, names, created(image)));
     write(exporter, output, tar, &entries)?;

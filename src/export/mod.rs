@@ -1,6 +1,86 @@
 //! Where a finished image goes.
+//!
+//! An image is assembled once ([`image`]): a config, and for each layer where its tar can be had. Each output then
+//! decides how layers are compressed and what is written around them. Blobs that exist are used as they are;
+//! a layer is compressed when an output first wants it so, and kept.
 
+mod blob;
+mod docker;
+pub mod image;
+mod layout;
+mod rootfs;
+
+use std::io;
 use std::path::PathBuf;
+
+use crate::event::Cancel;
+use crate::fs::PathError;
+use crate::layer::LayerError;
+use crate::oci::Reference;
+use crate::snapshot::SnapshotError;
+use crate::store::{Store, StoreError};
+use image::{Finished, Image};
+
+/// Why an image could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Snapshots.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    /// Standard output.
+    #[error("cannot write to standard output")]
+    Stdout(#[source] io::Error),
+    /// Something that the format cannot hold.
+    #[error("{0}")]
+    Format(String),
+    /// The build was stopped.
+    #[error("the build was canceled")]
+    Canceled,
+}
+
+/// A result of this module.
+pub type Result<T> = std::result::Result<T, ExportError>;
+
+/// What exporting needs besides the image.
+pub struct Exporter<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Hears of bytes: what, so far, in all (0: not known).
+    pub progress: &'a (dyn Fn(&str, u64, u64) + Sync),
+    /// When to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl Exporter<'_> {
+    /// Writes one output under these names.
+    pub fn export(&self, image: &Image, output: &Output, names: &[Reference]) -> Result<Finished> {
+        match output.kind {
+            OutputKind::Image => {
+                let finished = image::finish(self, image, output)?;
+                for name in names {
+                    crate::source::image::set_tag(self.store, name, &finished.manifest.digest)?;
+                }
+                Ok(finished)
+            }
+            OutputKind::Oci { tar } => layout::export(self, image, (output, tar), names),
+            OutputKind::Docker { tar } => docker::export(self, image, (output, tar), names),
+            OutputKind::Local => rootfs::export_directory(self, image, output),
+            OutputKind::Tar => rootfs::export_tar(self, image, output),
+        }
+    }
+}
 
 /// One `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub(super) fn export_tar(
             return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
         }
     }
-    image::finish(exporter, image, &described(output), &[])
+    image::finish(exporter, image, &described(output))
 }
 
 pub(super) fn export_directory(
@@ -74,7 +74,7 @@ pub(super) fn export_directory(
         &TreePath::root(),
         &Target { tree: &tree, root: path, epoch: image.epoch },
     )?;
-    image::finish(exporter, image, &described(output), &[])
+    image::finish(exporter, image, &described(output))
 }
 
 /// The image that a plain root file system would be, for its digest.

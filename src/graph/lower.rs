@@ -118,6 +118,7 @@ fn origin(
     let platform = platform.unwrap_or(request.target_platform()).clone();
     let location = match named {
         Some(NamedContext::Directory(path)) => return Ok(Ok(Origin::Directory(path))),
+        Some(NamedContext::Scratch) => return Ok(Ok(Origin::Scratch)),
         Some(NamedContext::Image(location)) => location,
         None => {
             let reference = Reference::parse(&stage.base_name);
@@ -500,12 +501,12 @@ impl Lowering<'_> {
 }
 
 /// The image at the bottom of a stage's chain of parents.
-fn root_image(stages: &Stages, origins: &Origins, mut id: StageId) -> Option<Base> {
+fn root_image(stages: &Stages, origins: &Origins, mut id: StageId) -> Option<(ImageRequest, Base)> {
     while let Some(parent) = stages.get(id).base {
         id = parent;
     }
     match origins.get(&id) {
-        Some(Origin::Image(_, base)) => Some(base.clone()),
+        Some(Origin::Image(request, base)) => Some((request.clone(), base.clone())),
         _ => None,
     }
 }

@@ -1,1 +1,454 @@
-//! Under construction.
+//! The build graph: what a Dockerfile asks to be done, with every name resolved and every variable expanded.
+//!
+//! Pure: [`lower()`] takes a parsed Dockerfile, the arguments of the build and the configs of the base images, and
+//! returns vertices of three kinds (sources, runs, file operations), each stage's config and history. It does no
+//! input or output: where it needs the config of an image that it was not given, it says which
+//! ([`Failure::Need`]) and is called again.
+//!
+//! Metadata instructions are no vertices; they edit the config of their stage. ARG, ENV, USER, WORKDIR and SHELL
+//! reach a vertex only through the fields that it really uses.
+
+mod args;
+mod copy;
+mod error;
+mod expose;
+mod history;
+mod lower;
+mod plan;
+mod run;
+mod stage;
+mod state;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use error::{Failure, GraphError};
+pub use lower::lower;
+pub use plan::{plan_dot, plan_text};
+pub use stage::context_key;
+
+use crate::digest::Digest;
+use crate::dockerfile::ast::{Sharing, Span};
+use crate::dockerfile::chmod::Chmod;
+use crate::oci::{ImageConfig, Platform, Reference};
+
+/// Names a vertex of one graph; inputs always have smaller numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VertexId(pub u32);
+
+/// Vertices in an order in which inputs come first.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    vertices: Vec<Vertex>,
+}
+
+impl Graph {
+    /// Returns a vertex.
+    pub fn get(&self, id: VertexId) -> &Vertex {
+        &self.vertices[id.0 as usize]
+    }
+
+    /// Returns all vertices, inputs first.
+    pub fn iter(&self) -> impl Iterator<Item = (VertexId, &Vertex)> {
+        self.vertices.iter().enumerate().map(|(i, vertex)| (VertexId(i as u32), vertex))
+    }
+
+    /// Returns how many vertices there are.
+    pub fn len(&self) -> usize {
+        self.vertices.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.vertices.is_empty()
+    }
+
+    fn push(&mut self, vertex: Vertex) -> VertexId {
+        self.vertices.push(vertex);
+        VertexId(self.vertices.len() as u32 - 1)
+    }
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub struct Vertex {
+    /// What.
+    pub op: Op,
+    /// The vertex whose file system this one changes; `None`: an empty one.
+    pub base: Option<VertexId>,
+    /// What people see, e.g. `[build 2/5] RUN make`.
+    pub name: String,
+    /// Where in the Dockerfile it comes from.
+    pub span: Option<Span>,
+    /// Whether a cached result may not be used.
+    pub ignore_cache: bool,
+}
+
+impl Vertex {
+    /// Returns the vertices that must be done before this one, the base first, possibly with repetitions.
+    pub fn inputs(&self) -> Vec<VertexId> {
+        let mut inputs: Vec<_> = self.base.into_iter().collect();
+        match &self.op {
+            Op::Image(_) | Op::Files(_) | Op::Http(_) => {}
+            Op::Run(run) => inputs.extend(run.mounts.iter().filter_map(RunMount::input)),
+            Op::File(file) => inputs.extend(file.actions.iter().filter_map(FileAction::input)),
+        }
+        inputs
+    }
+}
+
+/// What a vertex does.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// The layers of an image.
+    Image(ImageSource),
+    /// Files of the host: the context or a named one.
+    Files(FilesSource),
+    /// One file from the web.
+    Http(HttpSource),
+    /// A command.
+    Run(Box<Run>),
+    /// Files copied, written, made.
+    File(FileOp),
+}
+
+/// An image and which of its variants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageRequest {
+    /// Where it is.
+    pub location: ImageLocation,
+    /// For which platform.
+    pub platform: Platform,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageLocation {
+    /// In the local store or a registry.
+    Reference(Reference),
+    /// In an OCI layout on this machine: the directory, and the tag or digest if one was named.
+    Layout(PathBuf, Option<String>),
+}
+
+/// An image that was found.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Its config.
+    pub config: ImageConfig,
+    /// Its manifest: what the request meant when it was resolved.
+    pub manifest: Digest,
+}
+
+/// The images that have been resolved so far.
+pub type Bases = BTreeMap<ImageRequest, Base>;
+
+/// The layers of an image.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    /// What was asked for.
+    pub request: ImageRequest,
+    /// Which manifest that is.
+    pub manifest: Digest,
+}
+
+/// Files of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilesSource {
+    /// The main context.
+    Main,
+    /// A directory named with `--build-context`.
+    Named(PathBuf),
+}
+
+/// One file from the web.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSource {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// The name that the file gets.
+    pub filename: String,
+    /// The digest that it must have.
+    pub checksum: Option<Digest>,
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The command with its shell.
+    pub args: Vec<String>,
+    /// `NAME=value` in order.
+    pub env: Vec<String>,
+    /// Proxy variables: in the environment of the process, not in the key.
+    pub proxy_env: Vec<String>,
+    /// Absolute.
+    pub cwd: String,
+    /// USER as it stands; empty: root.
+    pub user: String,
+    /// What is mounted, in order.
+    pub mounts: Vec<RunMount>,
+    /// Secrets as variables.
+    pub secret_env: Vec<SecretEnv>,
+    /// `--network` resolved against the build's.
+    pub network: RunNetwork,
+    /// `--security=insecure`
+    pub insecure: bool,
+    /// The UTS host name.
+    pub hostname: String,
+    /// The platform that its programs are for.
+    pub platform: Platform,
+}
+
+/// The network of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunNetwork {
+    /// The sandbox's default, which is the host's.
+    Default,
+    /// The host's by name.
+    Host,
+    /// None.
+    None,
+}
+
+/// A secret as a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretEnv {
+    /// The variable.
+    pub name: String,
+    /// The secret.
+    pub id: String,
+    /// Whether its absence is an error.
+    pub required: bool,
+}
+
+/// Something mounted for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMount {
+    /// Absolute and clean.
+    pub target: String,
+    /// What.
+    pub kind: RunMountKind,
+}
+
+impl RunMount {
+    fn input(&self) -> Option<VertexId> {
+        match &self.kind {
+            RunMountKind::Bind { input, .. } => *input,
+            RunMountKind::Cache(cache) => cache.input,
+            RunMountKind::Tmpfs { .. }
+            | RunMountKind::Secret(_)
+            | RunMountKind::Ssh(_)
+            | RunMountKind::Script { .. } => None,
+        }
+    }
+}
+
+/// Owner and permissions of something mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What is mounted for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunMountKind {
+    /// Files of another vertex; writes are thrown away.
+    Bind {
+        /// Whose; `None`: an empty file system.
+        input: Option<VertexId>,
+        /// Which part, absolute and clean.
+        source: String,
+        /// Whether writes are refused.
+        readonly: bool,
+    },
+    /// A directory that outlives the build.
+    Cache(CacheMount),
+    /// Memory.
+    Tmpfs {
+        /// Bytes; 0: not limited.
+        size: u64,
+        /// Whether writes are refused.
+        readonly: bool,
+    },
+    /// A secret as a file.
+    Secret(SecretMount),
+    /// An agent's socket.
+    Ssh(SecretMount),
+    /// A here-document that is a program: written to a read-only directory under this name.
+    Script {
+        /// The file's name.
+        name: String,
+        /// The text.
+        content: String,
+    },
+}
+
+/// RUN --mount=type=cache
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMount {
+    /// Its name, with the namespace.
+    pub id: String,
+    /// Whose files it starts with.
+    pub input: Option<VertexId>,
+    /// Which part of them, absolute and clean.
+    pub source: String,
+    /// How users of it live together.
+    pub sharing: Sharing,
+    /// Whether writes are refused.
+    pub readonly: bool,
+    /// What a new directory gets; `None`: 0755 and root, and not part of its identity.
+    pub access: Option<Access>,
+}
+
+/// RUN --mount=type=secret and ssh
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMount {
+    /// Which.
+    pub id: String,
+    /// Whether its absence is an error.
+    pub required: bool,
+    /// What the file gets.
+    pub access: Access,
+}
+
+/// Changes to a file system that need no process.
+#[derive(Debug, Clone)]
+pub struct FileOp {
+    /// In order.
+    pub actions: Vec<FileAction>,
+    /// COPY --link: made on an empty file system and put on top of the base whatever that is.
+    pub link: bool,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum FileAction {
+    /// WORKDIR: a directory with its parents, unless it is there.
+    MakeDirectory {
+        /// Absolute and clean.
+        path: String,
+        /// USER as it stands; empty: root.
+        user: String,
+    },
+    /// COPY and ADD of one source.
+    Copy(Copy),
+}
+
+impl FileAction {
+    fn input(&self) -> Option<VertexId> {
+        match self {
+            Self::Copy(Copy { source: CopySource::Vertex { id, .. }, .. }) => *id,
+            Self::MakeDirectory { .. }
+            | Self::Copy(Copy { source: CopySource::Inline { .. }, .. }) => None,
+        }
+    }
+}
+
+/// COPY and ADD of one source.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Where from.
+    pub source: CopySource,
+    /// Absolute; a trailing `/` says that it is a directory.
+    pub dest: String,
+    /// `--chown` expanded; empty: as the source has it.
+    pub chown: String,
+    /// `--chmod`
+    pub chmod: Option<Chmod>,
+    /// Archives among the sources are unpacked.
+    pub unpack: bool,
+    /// `--exclude`
+    pub exclude: Vec<String>,
+}
+
+/// Where COPY and ADD take files from.
+#[derive(Debug, Clone)]
+pub enum CopySource {
+    /// Another vertex.
+    Vertex {
+        /// Which; `None`: an empty file system.
+        id: Option<VertexId>,
+        /// Absolute and clean, possibly with wildcards.
+        path: String,
+        /// Wildcards, links and directories are treated as COPY does; false for a single downloaded file.
+        pattern: bool,
+        /// COPY --parents.
+        parents: Option<Parents>,
+    },
+    /// A here-document.
+    Inline {
+        /// The file's name.
+        name: String,
+        /// The text.
+        content: String,
+    },
+}
+
+/// COPY --parents
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parents {
+    /// What is copied, relative to the source's path, with `**`.
+    pub pattern: String,
+    /// A path that must exist.
+    pub required: Option<String>,
+}
+
+/// What the build is told besides the Dockerfile.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `--target`
+    pub target: Option<String>,
+    /// `--build-arg`
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// This machine's.
+    pub build_platform: Platform,
+    /// `--platform`; `None`: this machine's, and a base of another one is accepted.
+    pub platform: Option<Platform>,
+    /// `--build-context`, by [`context_key`].
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// `--network`
+    pub network: RunNetwork,
+    /// Names of stages whose cached results may not be used, lower case; empty: all; `None`: nobody's.
+    pub no_cache: Option<Vec<String>>,
+}
+
+impl Request {
+    /// Returns the platform that the image is for.
+    pub fn target_platform(&self) -> &Platform {
+        self.platform.as_ref().unwrap_or(&self.build_platform)
+    }
+}
+
+/// `--build-context`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image.
+    Image(ImageLocation),
+    /// Nothing.
+    Scratch,
+}
+
+/// What lowering made.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// What is to be done; only what the target needs.
+    pub graph: Graph,
+    /// The vertex whose file system is the image's; `None`: an empty one.
+    pub result: Option<VertexId>,
+    /// The image's config, without layers and times.
+    pub config: ImageConfig,
+    /// The image that the target stage is based on, if it is based on one with layers.
+    pub base: Option<(ImageRequest, Base)>,
+    /// The target's name.
+    pub target: String,
+    /// What should be said to the user.
+    pub warnings: Vec<String>,
+}

@@ -52,8 +52,11 @@ impl LocalContext {
 
     fn matcher(&self) -> Result<Option<Matcher>, SourceError> {
         let Some((file, text)) = &self.ignore else { return Ok(None) };
-        let fail = |message: String| SourceError::Ignore { file: file.clone(), message };
-        let matcher = Matcher::parse(text).map_err(|error| fail(error.to_string()))?;
+        let matcher = Matcher::parse(text).map_err(|error| SourceError::Ignore {
+            file: file.clone(),
+            message: error.to_string(),
+            hint: error.hint(),
+        })?;
         Ok(Some(matcher).filter(|matcher| !matcher.is_empty()))
     }
 
@@ -261,6 +264,7 @@ impl Walk<'_> {
         let fail = |error: crate::dockerignore::IgnoreError| SourceError::Ignore {
             file: self.root.join(path.as_path()),
             message: error.to_string(),
+            hint: error.hint(),
         };
         matcher.check(path.as_bytes(), parents).map_err(fail)
     }
