@@ -117,7 +117,8 @@ fn chmod_clause(clause: &str, changes: &mut Vec<Change>) -> Option<()> {
     while let Some(operator) = rest.chars().next() {
         let after = &rest[1..];
         let end = after.find(['+', '-', '=']).unwrap_or(after.len());
-        Action { operator, who, bits: 0, conditional: 0, done: false }.read(&after[..end], changes)?;
+        Action { operator, who, bits: 0, conditional: 0, done: false }
+            .read(&after[..end], changes)?;
         rest = &after[end..];
     }
     Some(())
@@ -180,7 +181,11 @@ impl Action {
             self.done = true;
         }
         if bits != 0 {
-            changes.push(if self.operator == '-' { Change::Clear(bits) } else { Change::Set(bits) });
+            changes.push(if self.operator == '-' {
+                Change::Clear(bits)
+            } else {
+                Change::Set(bits)
+            });
         }
         if conditional != 0 {
             changes.push(Change::SetIfExecutable(conditional));

@@ -189,7 +189,8 @@ impl ArgumentError {
             Self::EmptyName(_) => "put a name before `=`".into(),
             Self::From => "write it as `FROM image AS name`".into(),
             Self::StageName(_) => {
-                "a stage name starts with a letter and holds letters, digits, `-`, `_` and `.`".into()
+                "a stage name starts with a letter and holds letters, digits, `-`, `_` and `.`"
+                    .into()
             }
             Self::EmptyVolume => "name a directory of the image".into(),
             Self::Trigger(name) => format!("put `{name}` into the Dockerfile that uses the image"),

@@ -192,11 +192,7 @@ fn family(output: &Output) -> Family {
 }
 
 /// Makes the blobs, the config and the manifest of an output, all in the store.
-pub(super) fn finish(
-    exporter: &Exporter<'_>,
-    image: &Image,
-    output: &Output,
-) -> Result<Finished> {
+pub(super) fn finish(exporter: &Exporter<'_>, image: &Image, output: &Output) -> Result<Finished> {
     let family = family(output);
     let wanted = wanted(output);
     let mut config = image.config.clone();

@@ -35,7 +35,9 @@ pub fn flavour() -> Flavour {
     let mapped: u64 = ids.chunks(3).filter_map(|range| range.get(2)).sum();
     match (rustix::process::geteuid().is_root(), ids.as_slice()) {
         (true, [0, 0, _]) => Flavour::ROOT,
-        (true, _) if mapped > 1 => Flavour { xattrs: OverlayXattrs::User, owners: Owners::Recorded },
+        (true, _) if mapped > 1 => {
+            Flavour { xattrs: OverlayXattrs::User, owners: Owners::Recorded }
+        }
         _ => Flavour::USER,
     }
 }
@@ -70,7 +72,9 @@ pub struct LayerId(ContentDigest);
 impl LayerId {
     /// Parses the name that [`LayerId::name`] gave.
     pub fn parse(name: &str) -> Result<Self> {
-        ContentDigest::from_hex(name).map(Self).map_err(|error| SnapshotError::Name(name.to_owned(), error))
+        ContentDigest::from_hex(name)
+            .map(Self)
+            .map_err(|error| SnapshotError::Name(name.to_owned(), error))
     }
 
     /// Returns the name of the layer's directory.
@@ -158,7 +162,12 @@ impl<'a> Snapshots<'a> {
         self.place(changes, Some(files), diff_id)
     }
 
-    fn place(&self, changes: &Changes, files: Option<&Path>, diff_id: Option<DiffId>) -> Result<LayerId> {
+    fn place(
+        &self,
+        changes: &Changes,
+        files: Option<&Path>,
+        diff_id: Option<DiffId>,
+    ) -> Result<LayerId> {
         let encoded = changes.encode();
         let id = LayerId(ContentDigest::of(&encoded));
         let place = self.dir(id);
@@ -183,7 +192,12 @@ impl<'a> Snapshots<'a> {
     }
 
     /// A layer that is there already may lack the body that was just made.
-    fn add_missing(&self, id: LayerId, files: Option<&Path>, diff_id: Option<DiffId>) -> Result<()> {
+    fn add_missing(
+        &self,
+        id: LayerId,
+        files: Option<&Path>,
+        diff_id: Option<DiffId>,
+    ) -> Result<()> {
         let place = self.dir(id);
         if let Some(files) = files.filter(|_| !place.join("fs").exists()) {
             // A failure means that another process was faster.

@@ -76,6 +76,13 @@ pub enum StepError {
     Store(#[from] StoreError),
 }
 
+impl StepError {
+    /// Returns whether the step was merely stopped.
+    pub fn is_canceled(&self) -> bool {
+        matches!(self, Self::Canceled | Self::Source(SourceError::Canceled))
+    }
+}
+
 impl From<sandbox::Error> for StepError {
     fn from(error: sandbox::Error) -> Self {
         match error {

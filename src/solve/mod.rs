@@ -1,1 +1,273 @@
-//! Under construction.
+//! Solves a graph: finds in the cache what can be found, and does the rest, as much at once as the graph allows.
+//!
+//! 1. Sources that are no layers (contexts, downloads) are read, because keys depend on what is in them.
+//! 2. Every vertex gets its definition key, inputs first.
+//! 3. From the result down, vertices are looked up; below one that is found nothing is looked at.
+//! 4. What was not found runs as soon as its inputs are done, on as many threads as were asked for. Before it runs
+//!    it is looked up again by content, which its inputs now have. One failure cancels the rest.
+//!
+//! A step that another process is running at this moment is awaited, not run twice.
+
+mod copy;
+mod error;
+mod file;
+mod keys;
+mod mounts;
+mod run;
+mod schedule;
+pub mod secret;
+mod select;
+mod state;
+pub mod user;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+pub use error::StepError;
+pub use state::{State, Value};
+
+use secret::{Secret, SecretSource};
+
+use crate::cache::{InputKey, Key};
+use crate::event::{Cancel, Event, Reporter, StepId};
+use crate::graph::{CopySource, FileAction, FileOp, FilesSource, Graph, Op, VertexId};
+use crate::layer::{Timestamp, Tree};
+use crate::registry::agent::Agent;
+use crate::sandbox::Sandbox;
+use crate::sandbox::spec::Rlimit;
+use crate::snapshot::{LayerId, Snapshots};
+use crate::source::context::LocalContext;
+use crate::source::http;
+use crate::source::image::Images;
+use crate::store::Store;
+
+/// Where a context's files come from.
+#[derive(Debug, Clone)]
+pub enum ContextFiles {
+    /// A directory.
+    Local(LocalContext),
+    /// An archive that was read.
+    Tree(Tree),
+}
+
+/// What a solve needs besides the graph.
+pub struct Solver<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Images.
+    pub images: &'a Images<'a>,
+    /// The web.
+    pub agent: &'a Agent,
+    /// What runs commands.
+    pub sandbox: &'a dyn Sandbox,
+    /// The graph.
+    pub graph: &'a Graph,
+    /// Who hears of it.
+    pub reporter: &'a dyn Reporter,
+    /// When to stop.
+    pub cancel: Cancel,
+    /// Contexts; one that is not named here is empty.
+    pub contexts: Vec<(FilesSource, ContextFiles)>,
+    /// `--secret`
+    pub secrets: &'a [Secret],
+    /// `--ssh`
+    pub ssh: &'a [(String, PathBuf)],
+    /// `--add-host`: name and address.
+    pub hosts: &'a [(String, String)],
+    /// `--ulimit`
+    pub ulimits: &'a [Rlimit],
+    /// `--shm-size`
+    pub shm_size: u64,
+    /// How many steps may run at once.
+    pub jobs: usize,
+    /// SOURCE_DATE_EPOCH
+    pub epoch: Option<i64>,
+}
+
+/// A vertex that failed.
+#[derive(Debug)]
+pub struct SolveError {
+    /// Which.
+    pub vertex: VertexId,
+    /// Why.
+    pub error: StepError,
+}
+
+/// Keys and values of one solve.
+#[derive(Default)]
+struct Progress {
+    keys: BTreeMap<VertexId, Key>,
+    values: Mutex<BTreeMap<VertexId, Value>>,
+}
+
+impl Progress {
+    fn value(&self, id: VertexId) -> Option<Value> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn set(&self, id: VertexId, value: Value) {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).insert(id, value);
+    }
+
+    fn state(&self, id: Option<VertexId>) -> Option<Arc<State>> {
+        match self.value(id?) {
+            Some(Value::State(state)) => Some(state),
+            Some(Value::Files(_)) | None => None,
+        }
+    }
+
+    fn key(&self, id: Option<VertexId>) -> InputKey {
+        id.and_then(|id| self.keys.get(&id))
+            .map_or(InputKey::Empty, |key| InputKey::Definition(key.key))
+    }
+}
+
+impl<'a> Solver<'a> {
+    fn snapshots(&self) -> Snapshots<'a> {
+        Snapshots::new(self.store)
+    }
+
+    fn say(&self, event: Event) {
+        self.reporter.report(event);
+    }
+
+    /// Brings about one vertex.
+    pub fn solve(&self, target: VertexId) -> Result<Arc<State>, SolveError> {
+        let mut progress = Progress::default();
+        self.read_sources(&progress)?;
+        for (id, _) in self.graph.iter() {
+            let key = self.definition_key(id, &progress).map_err(|error| self.failed(id, error))?;
+            if let Some(key) = key {
+                progress.keys.insert(id, key);
+            }
+        }
+        let pending = self.plan(target, &progress)?;
+        self.run_pending(&pending, &progress)?;
+        progress
+            .state(Some(target))
+            .ok_or(SolveError { vertex: target, error: StepError::Canceled })
+    }
+
+    /// Says that a vertex failed before it could start.
+    fn failed(&self, id: VertexId, error: StepError) -> SolveError {
+        let step = StepId(id.0);
+        self.say(Event::Started { step, name: self.graph.get(id).name.clone() });
+        self.say(Event::Failed { step, message: error.to_string() });
+        SolveError { vertex: id, error }
+    }
+
+    /// Reads contexts and downloads.
+    fn read_sources(&self, progress: &Progress) -> Result<(), SolveError> {
+        for (id, vertex) in self.graph.iter() {
+            let tree = match &vertex.op {
+                Op::Files(source) => self.timed(id, || self.context(source))?,
+                Op::Http(source) => self.timed(id, || {
+                    let report =
+                        |current, total| self.progress(id, &source.filename, current, total);
+                    Ok(http::fetch(self.store, self.agent, source, &report, &self.cancel)?)
+                })?,
+                Op::Image(_) | Op::Run(_) | Op::File(_) => continue,
+            };
+            progress.set(id, Value::Files(Arc::new(tree)));
+        }
+        Ok(())
+    }
+
+    fn context(&self, source: &FilesSource) -> Result<Tree, StepError> {
+        let files = self.contexts.iter().find(|(known, _)| known == source).map(|(_, files)| files);
+        Ok(match files {
+            Some(ContextFiles::Local(local)) => local.load(self.store)?,
+            Some(ContextFiles::Tree(tree)) => tree.clone(),
+            None => Tree::empty(),
+        })
+    }
+
+    fn progress(&self, id: VertexId, what: &str, current: u64, total: u64) {
+        self.say(Event::Progress { step: StepId(id.0), what: what.to_owned(), current, total });
+    }
+
+    /// Does something under the name of a vertex.
+    fn timed<T>(
+        &self,
+        id: VertexId,
+        work: impl FnOnce() -> Result<T, StepError>,
+    ) -> Result<T, SolveError> {
+        let step = StepId(id.0);
+        let start = Instant::now();
+        self.say(Event::Started { step, name: self.graph.get(id).name.clone() });
+        let result = work();
+        self.say(match &result {
+            Ok(_) => Event::Done { step, took: start.elapsed() },
+            Err(error) if error.is_canceled() => Event::Canceled { step },
+            Err(error) => Event::Failed { step, message: error.to_string() },
+        });
+        result.map_err(|error| SolveError { vertex: id, error })
+    }
+
+    fn file_step(
+        &self,
+        file: &FileOp,
+        base: Option<&State>,
+        progress: &Progress,
+    ) -> Result<(Tree, LayerId), StepError> {
+        let mut sources = Vec::new();
+        for action in &file.actions {
+            let input = match action {
+                FileAction::Copy(crate::graph::Copy {
+                    source: CopySource::Vertex { id, .. },
+                    ..
+                }) => *id,
+                FileAction::Copy(_) | FileAction::MakeDirectory { .. } => None,
+            };
+            let value = input.and_then(|id| progress.value(id));
+            sources.push(value.map(|value| value.tree(self.snapshots())).transpose()?);
+        }
+        let whole = match base {
+            Some(state) => state.tree(self.snapshots())?.clone(),
+            None => Tree::empty(),
+        };
+        let start = if file.link { Tree::empty() } else { whole.clone() };
+        let (tree, changes) =
+            file::perform(self.store, &start, &file.actions, &sources, self.now())?;
+        let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
+        // From here on the files are read from the layer: what they were copied from may go away.
+        let stored = self.snapshots().load(layer)?;
+        Ok((whole.apply(&stored.changes, &stored.contents)?, layer))
+    }
+
+    fn now(&self) -> Timestamp {
+        let nanoseconds = self.now_nanoseconds();
+        Timestamp {
+            seconds: nanoseconds.div_euclid(1_000_000_000),
+            nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32,
+        }
+    }
+
+    fn now_nanoseconds(&self) -> i64 {
+        match self.epoch {
+            Some(seconds) => seconds.saturating_mul(1_000_000_000),
+            None => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as i64)
+            }
+        }
+    }
+
+    fn secret(&self, id: &str) -> Option<Result<Vec<u8>, StepError>> {
+        /// Larger values are most likely a mistake; the reference refuses them too.
+        const LIMIT: u64 = 500 << 10;
+        let secret = self.secrets.iter().rev().find(|secret| secret.id == id)?;
+        let bad = |problem: String| StepError::Secret { id: id.to_owned(), problem };
+        let value = match &secret.source {
+            SecretSource::Value(value) => Ok(value.clone()),
+            SecretSource::File(path) => {
+                crate::fs::read(path).map_err(|error| bad(format!("{error}: {}", error.source)))
+            }
+        };
+        Some(value.and_then(|value| match value.len() as u64 > LIMIT {
+            true => Err(bad(format!("it has more than {} KiB", LIMIT >> 10))),
+            false => Ok(value),
+        }))
+    }
+}

@@ -206,7 +206,9 @@ fn cache_name(cache: &CacheMount, start: Option<&Tree>) -> Result<String, StepEr
     let mut hasher = crate::digest::ContentHasher::new();
     hasher.field(cache.id.as_bytes());
     if let Some(tree) = start {
-        if let super::InputKey::Content(identity) = super::subtree(tree, &cache.source)? {
+        if let crate::cache::InputKey::Content(identity) =
+            super::keys::subtree(tree, &cache.source)?
+        {
             hasher.field(identity.as_bytes());
         }
     } else {

@@ -96,7 +96,9 @@ impl SourceError {
             Self::Registry(error) => error.hint(),
             Self::Document(error) => error.hint(),
             Self::ImageNotFound { hint, .. } | Self::Ignore { hint, .. } => hint.clone(),
-            Self::Path(error) if error.is_full() => Some("the disk is full: free some space".into()),
+            Self::Path(error) if error.is_full() => {
+                Some("the disk is full: free some space".into())
+            }
             Self::Path(_)
             | Self::Snapshot(_)
             | Self::Layer(_)

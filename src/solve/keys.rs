@@ -1,0 +1,122 @@
+//! Which key a vertex has: before anything runs, and once its inputs are done.
+
+use super::error::StepError;
+use super::{Progress, Solver, Value, select};
+use crate::cache::{self, InputKey, Key, RunInputs};
+use crate::graph::{Copy, CopySource, FileAction, FileOp, Op, Run, RunMountKind, VertexId};
+use crate::layer::{LastLink, Tree, TreePath};
+
+type Keyed = Result<InputKey, StepError>;
+
+impl Solver<'_> {
+    /// Returns what is known of a vertex before anything runs; `None` for sources that are no layers.
+    pub(super) fn definition_key(
+        &self,
+        id: VertexId,
+        progress: &Progress,
+    ) -> Result<Option<Key>, StepError> {
+        let vertex = self.graph.get(id);
+        let base = progress.key(vertex.base);
+        Ok(Some(match &vertex.op {
+            Op::Files(_) | Op::Http(_) => return Ok(None),
+            Op::Image(image) => cache::image_key(&image.manifest, &image.request.platform),
+            Op::Run(run) => {
+                self.run_key(run, base, &|input, path| match progress.value(input) {
+                    Some(Value::Files(tree)) => subtree(&tree, path),
+                    Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
+                })?
+            }
+            Op::File(file) => file_key(file, base, &|input, copy| match progress.value(input) {
+                Some(Value::Files(tree)) => selection(&tree, copy),
+                Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
+            })?,
+        }))
+    }
+
+    /// Returns the key of a vertex whose inputs are done.
+    pub(super) fn content_key(&self, id: VertexId, progress: &Progress) -> Result<Key, StepError> {
+        let vertex = self.graph.get(id);
+        let base = match progress.state(vertex.base) {
+            Some(state) => InputKey::Content(state.identity),
+            None => InputKey::Empty,
+        };
+        let tree = |input| match progress.value(input) {
+            Some(value) => value.tree(self.snapshots()),
+            None => Err(StepError::Canceled),
+        };
+        match &vertex.op {
+            Op::Run(run) => self.run_key(run, base, &|input, path| subtree(&tree(input)?, path)),
+            Op::File(file) => file_key(file, base, &|input, copy| selection(&tree(input)?, copy)),
+            Op::Image(_) | Op::Files(_) | Op::Http(_) => {
+                unreachable!("sources have no content key")
+            }
+        }
+    }
+
+    fn run_key(
+        &self,
+        run: &Run,
+        base: InputKey,
+        input_key: &dyn Fn(VertexId, &str) -> Keyed,
+    ) -> Result<Key, StepError> {
+        let mut mounts = Vec::new();
+        for mount in &run.mounts {
+            mounts.push(match &mount.kind {
+                RunMountKind::Bind { input: Some(input), source, .. } => input_key(*input, source)?,
+                RunMountKind::Cache(cache) => match cache.input {
+                    Some(input) => input_key(input, &cache.source)?,
+                    None => InputKey::Empty,
+                },
+                RunMountKind::Bind { input: None, .. }
+                | RunMountKind::Tmpfs { .. }
+                | RunMountKind::Secret(_)
+                | RunMountKind::Ssh(_)
+                | RunMountKind::Script { .. } => InputKey::Empty,
+            });
+        }
+        let hosts: Vec<String> = self.hosts.iter().map(|(name, _)| name.clone()).collect();
+        let (ulimits, shm_size) = (self.ulimits, self.shm_size);
+        Ok(cache::run_key(
+            run,
+            &RunInputs { base, mounts: &mounts, hosts: &hosts, ulimits, shm_size },
+        ))
+    }
+}
+
+fn file_key(
+    file: &FileOp,
+    base: InputKey,
+    input_key: &dyn Fn(VertexId, &Copy) -> Keyed,
+) -> Result<Key, StepError> {
+    let mut sources = Vec::new();
+    for action in &file.actions {
+        sources.push(match action {
+            FileAction::Copy(copy) => match &copy.source {
+                CopySource::Vertex { id: Some(id), .. } => input_key(*id, copy)?,
+                CopySource::Vertex { id: None, .. } | CopySource::Inline { .. } => InputKey::Empty,
+            },
+            FileAction::MakeDirectory { .. } => InputKey::Empty,
+        });
+    }
+    Ok(cache::file_key(file, base, &sources))
+}
+
+/// Returns the identity of what a COPY takes.
+fn selection(tree: &Tree, copy: &Copy) -> Keyed {
+    let CopySource::Vertex { path, pattern, parents, .. } = &copy.source else {
+        return Ok(InputKey::Empty);
+    };
+    let found = select::find(tree, path, *pattern)?;
+    let filter = select::Filter::new(&copy.exclude, parents.as_ref())?;
+    Ok(InputKey::Content(select::identity(tree, &found, &filter)))
+}
+
+/// Returns the identity of a part of a tree, with links followed.
+pub(super) fn subtree(tree: &Tree, path: &str) -> Keyed {
+    let path = TreePath::clean(path).ok_or_else(|| StepError::Name(path.to_owned()))?;
+    let real = tree.resolve(&path, LastLink::Follow)?;
+    match tree.identity(&real) {
+        Some(identity) => Ok(InputKey::Content(identity)),
+        None => Err(StepError::NotFound(path)),
+    }
+}

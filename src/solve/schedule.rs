@@ -1,0 +1,228 @@
+//! What runs when: looking up from the target down, then running what was not found from the bottom up.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, mpsc};
+
+use super::error::StepError;
+use super::{Progress, SolveError, Solver, State, Value, state};
+use crate::cache::{self, Key, StepRecord};
+use crate::digest::ContentDigest;
+use crate::event::{Cancel, Event, StepId};
+use crate::graph::{ImageSource, Op, VertexId};
+use crate::snapshot::LayerId;
+
+/// A vertex that is done, and layers whose diff id is still to be found.
+type Executed = Result<(Value, Vec<LayerId>), SolveError>;
+
+impl Solver<'_> {
+    /// Looks vertices up from the target down; returns those that must run.
+    pub(super) fn plan(
+        &self,
+        target: VertexId,
+        progress: &Progress,
+    ) -> Result<BTreeSet<VertexId>, SolveError> {
+        let (mut pending, mut open) = (BTreeSet::new(), vec![target]);
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) || progress.value(id).is_some() {
+                continue;
+            }
+            let found = self.look_up(id, progress).map_err(|error| self.failed(id, error))?;
+            if found.is_none() {
+                pending.insert(id);
+                open.extend(self.graph.get(id).inputs());
+            }
+        }
+        let found = progress.values.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, value) in &*found {
+            if matches!(value, Value::State(_)) {
+                let name = self.graph.get(*id).name.clone();
+                self.say(Event::Cached { step: StepId(id.0), name });
+            }
+        }
+        drop(found);
+        Ok(pending)
+    }
+
+    /// Finds a vertex, and with it all that it is built upon, by definition keys alone.
+    fn look_up(&self, id: VertexId, progress: &Progress) -> Result<Option<Arc<State>>, StepError> {
+        if let Some(state) = progress.state(Some(id)) {
+            return Ok(Some(state));
+        }
+        let vertex = self.graph.get(id);
+        let (false, Some(key)) = (vertex.ignore_cache, progress.keys.get(&id)) else {
+            return Ok(None);
+        };
+        let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };
+        let base = match vertex.base {
+            None => None,
+            Some(base) => match self.look_up(base, progress)? {
+                Some(state) => Some(state),
+                None => return Ok(None),
+            },
+        };
+        let Some(state) = from_record(base, &record) else { return Ok(None) };
+        let state = Arc::new(state);
+        progress.set(id, Value::State(Arc::clone(&state)));
+        Ok(Some(state))
+    }
+
+    /// Runs what must run, each as soon as its inputs are done.
+    pub(super) fn run_pending(
+        &self,
+        pending: &BTreeSet<VertexId>,
+        progress: &Progress,
+    ) -> Result<(), SolveError> {
+        let cancel = self.cancel.child();
+        let (sender, receiver) = mpsc::channel();
+        let mut waiting = pending.clone();
+        let mut running = 0_usize;
+        let mut failure: Option<SolveError> = None;
+        std::thread::scope(|scope| {
+            while running > 0 || (!waiting.is_empty() && failure.is_none()) {
+                while failure.is_none() && running < self.jobs.max(1) {
+                    let Some(id) = waiting.iter().copied().find(|id| self.is_ready(*id, progress))
+                    else {
+                        break;
+                    };
+                    waiting.remove(&id);
+                    running += 1;
+                    let (sender, cancel) = (sender.clone(), cancel.clone());
+                    scope.spawn(move || {
+                        let result = self.execute(id, progress, &cancel);
+                        // The receiver outlives every sender: it is dropped after the scope.
+                        let _ = sender.send((id, result));
+                    });
+                }
+                let Ok((id, result)) = receiver.recv() else { break };
+                running -= 1;
+                match result {
+                    Ok((value, unhashed)) => {
+                        progress.set(id, value);
+                        for layer in unhashed {
+                            // Packed for its digest while other steps run; a failure shows when it is exported.
+                            scope.spawn(move || drop(self.snapshots().diff_id(layer)));
+                        }
+                    }
+                    Err(error) => {
+                        cancel.cancel();
+                        if failure.as_ref().is_none_or(|first| first.error.is_canceled()) {
+                            failure = Some(error);
+                        }
+                    }
+                }
+            }
+        });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn is_ready(&self, id: VertexId, progress: &Progress) -> bool {
+        self.graph.get(id).inputs().iter().all(|input| progress.value(*input).is_some())
+    }
+
+    /// Brings about a vertex whose inputs are done.
+    fn execute(&self, id: VertexId, progress: &Progress, cancel: &Cancel) -> Executed {
+        if cancel.is_canceled() {
+            return Err(SolveError { vertex: id, error: StepError::Canceled });
+        }
+        if let Op::Image(image) = &self.graph.get(id).op {
+            let state = self.timed(id, || self.image(id, image, progress))?;
+            return Ok((Value::State(Arc::new(state)), Vec::new()));
+        }
+        let key = self.content_key(id, progress).map_err(|error| self.failed(id, error))?;
+        let lock = self.store.lock(&format!("step-{}", key.key.hex()), &|| cancel.is_canceled());
+        let lock = lock.map_err(StepError::from).and_then(|lock| lock.ok_or(StepError::Canceled));
+        let _lock = lock.map_err(|error| SolveError { vertex: id, error })?;
+        match self.found_by_content(id, &key, progress).map_err(|error| self.failed(id, error))? {
+            Some(state) => Ok((Value::State(Arc::new(state)), Vec::new())),
+            None => self.make(id, &key, progress, cancel),
+        }
+    }
+
+    fn found_by_content(
+        &self,
+        id: VertexId,
+        key: &Key,
+        progress: &Progress,
+    ) -> Result<Option<State>, StepError> {
+        let vertex = self.graph.get(id);
+        if vertex.ignore_cache {
+            return Ok(None);
+        }
+        let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };
+        let Some(state) = from_record(progress.state(vertex.base), &record) else {
+            return Ok(None);
+        };
+        self.remember(id, progress, key, &record)?;
+        self.say(Event::Cached { step: StepId(id.0), name: vertex.name.clone() });
+        Ok(Some(state))
+    }
+
+    fn make(&self, id: VertexId, key: &Key, progress: &Progress, cancel: &Cancel) -> Executed {
+        let vertex = self.graph.get(id);
+        let base = progress.state(vertex.base);
+        let (state, unhashed) = self.timed(id, || {
+            let ((tree, layer), unhashed) = match &vertex.op {
+                Op::Run(run) => {
+                    let made = self.run_step(id, run, progress, cancel)?;
+                    let layer = made.1;
+                    (made, vec![layer])
+                }
+                Op::File(file) => (self.file_step(file, base.as_deref(), progress)?, Vec::new()),
+                Op::Image(_) | Op::Files(_) | Op::Http(_) => unreachable!("sources are done"),
+            };
+            let created = self.now_nanoseconds();
+            let identity = state::identity_of(&tree);
+            let record = record_of(&vertex.name, &[layer], identity, created);
+            self.remember(id, progress, key, &record)?;
+            Ok((State::new(base, vec![layer], identity, created).with_tree(tree), unhashed))
+        })?;
+        Ok((Value::State(Arc::new(state)), unhashed))
+    }
+
+    fn remember(
+        &self,
+        id: VertexId,
+        progress: &Progress,
+        key: &Key,
+        record: &StepRecord,
+    ) -> Result<(), StepError> {
+        cache::remember(self.store, key, record)?;
+        if let Some(definition) = progress.keys.get(&id) {
+            cache::remember(self.store, definition, record)?;
+        }
+        Ok(())
+    }
+
+    fn image(
+        &self,
+        id: VertexId,
+        image: &ImageSource,
+        progress: &Progress,
+    ) -> Result<State, StepError> {
+        let report = |what: &str, current, total| self.progress(id, what, current, total);
+        let fetched = self.images.fetch(&image.request, &report)?;
+        let (identity, created) = (state::identity_of(&fetched.tree), 0);
+        let record = record_of(&self.graph.get(id).name, &fetched.layers, identity, created);
+        if let Some(key) = progress.keys.get(&id) {
+            cache::remember(self.store, key, &record)?;
+        }
+        Ok(State::new(None, fetched.layers, identity, created).with_tree(fetched.tree))
+    }
+}
+
+fn record_of(name: &str, layers: &[LayerId], identity: ContentDigest, created: i64) -> StepRecord {
+    StepRecord {
+        layers: layers.iter().map(LayerId::name).collect(),
+        tree: identity.hex(),
+        created,
+        name: name.to_owned(),
+        parts: Vec::new(),
+    }
+}
+
+fn from_record(base: Option<Arc<State>>, record: &StepRecord) -> Option<State> {
+    let layers =
+        record.layers.iter().map(|name| LayerId::parse(name).ok()).collect::<Option<Vec<_>>>()?;
+    Some(State::new(base, layers, record.identity()?, record.created))
+}
