@@ -370,7 +370,13 @@ impl<'a> Scan<'a> {
             }
             Some(':') => match self.next() {
                 Some(c @ ('-' | '+' | '?')) => self.alternative(name, c, true),
-                Some(c) => Err(WordError::UnknownModifier(format!(":{c}"))),
+                Some(c @ ('#' | '%')) => Err(WordError::UnknownModifier(format!(":{c}"))),
+                Some(c) => {
+                    // The variable counts as asked for, as it does for the reference.
+                    self.until(Some('}'), false)?;
+                    self.value(name);
+                    Err(WordError::UnknownModifier(format!(":{c}")))
+                }
                 None => Err(WordError::UnclosedBrace),
             },
             Some(c @ ('-' | '+' | '?')) => self.alternative(name, c, false),

@@ -66,8 +66,7 @@ impl Pattern {
 
     /// Says whether it may match something below a directory; sure only when the answer is no.
     pub(super) fn may_match_below(&self, directory: &[u8]) -> bool {
-        let below =
-            |text: &[u8]| text.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
+        let below = |text: &[u8]| text.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
         match &self.shape {
             Shape::Exact => below(self.text.as_bytes()),
             Shape::Prefix(prefix) => {
@@ -78,7 +77,10 @@ impl Pattern {
             Shape::Suffix(_) | Shape::Star { any_depth: true, .. } | Shape::Malformed => true,
             Shape::Star { any_depth: false, before, after } => {
                 let depth = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();
-                depth(directory) < depth(before.as_bytes()) + depth(after.as_bytes())
+                let start = [directory, b"/"].concat();
+                let common = start.len().min(before.len());
+                start[..common] == before.as_bytes()[..common]
+                    && depth(directory) < depth(before.as_bytes()) + depth(after.as_bytes())
             }
             Shape::Program(program) => program.may_go_on(&[directory, b"/"].concat()),
         }
@@ -103,16 +105,16 @@ fn shape(text: &str) -> Shape {
         {
             Shape::Star { any_depth, before: before.to_owned(), after: after.to_owned() }
         }
-        _ => Program::compile(text)
-            .map_or(Shape::Malformed, |program| Shape::Program(Box::new(program))),
+        _ => Program::compile(text).map_or(Shape::Malformed, |program| Shape::Program(Box::new(program))),
     }
 }
 
 fn star(any_depth: bool, before: &str, after: &str, path: &[u8]) -> bool {
     let slash = if any_depth { path.iter().rposition(|b| *b == b'/') } else { None };
     let (directory, name) = path.split_at(slash.map_or(0, |at| at + 1));
-    let middle =
-        name.strip_prefix(before.as_bytes()).and_then(|rest| rest.strip_suffix(after.as_bytes()));
+    let middle = name
+        .strip_prefix(before.as_bytes())
+        .and_then(|rest| rest.strip_suffix(after.as_bytes()));
     // A line feed is the one character that `**` does not match.
     middle.is_some_and(|middle| !middle.contains(&b'/')) && !directory.contains(&b'\n')
 }

@@ -21,13 +21,9 @@ enum Step {
     Split(usize),
     Jump(usize),
     /// The start of the path, or its end.
-    Edge {
-        start: bool,
-    },
+    Edge { start: bool },
     /// A word boundary, or none.
-    Boundary {
-        wanted: bool,
-    },
+    Boundary { wanted: bool },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +73,14 @@ impl Program {
             Step::Edge { .. } | Step::Boundary { .. } => None,
         };
         let prefix: String = steps.iter().map_while(literal).collect();
-        let suffix: Vec<char> = steps.iter().rev().map_while(literal).collect();
+        // A literal that can be jumped over is no part of what every match ends with.
+        let target = |step: &Step| match step {
+            Step::Split(to) | Step::Jump(to) => Some(*to),
+            Step::Literal(_) | Step::Class(_) => None,
+            Step::Edge { .. } | Step::Boundary { .. } => None,
+        };
+        let fixed = steps.iter().filter_map(target).max().unwrap_or(0);
+        let suffix: Vec<char> = steps[fixed..].iter().rev().map_while(literal).collect();
         let suffix: String = suffix.into_iter().rev().collect();
         Some(Self { steps, prefix: prefix.into_bytes(), suffix: suffix.into_bytes() })
     }
@@ -252,8 +255,7 @@ impl Reader<'_> {
             'z' => Step::Edge { start: false },
             'b' | 'B' => Step::Boundary { wanted: c == 'b' },
             'Q' => {
-                let (literal, rest) =
-                    self.rest[1..].split_once("\\E").unwrap_or((&self.rest[1..], ""));
+                let (literal, rest) = self.rest[1..].split_once("\\E").unwrap_or((&self.rest[1..], ""));
                 self.steps.extend(literal.chars().map(Step::Literal));
                 self.rest = rest;
                 return Some(());
