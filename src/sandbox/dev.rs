@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::root::{NewFilesystem, attach, clone_tree};
+use super::root::{NewFilesystem, attach, attach_at, clone_entry, clone_tree};
 use super::spec::{Security, Spec};
 use super::sys;
 use super::target::{Kind, Targets};
@@ -82,7 +82,7 @@ fn fill(dev: &OwnedFd, spec: &Spec, setting: Setting) -> std::io::Result<()> {
         sys::restrict_mount(dev, sys::MOUNT_NODEV)?;
     }
     for (name, copy) in nodes {
-        attach(copy, place(dev, name)?)?;
+        attach_at(copy, dev, name)?;
     }
     Ok(())
 }
@@ -97,12 +97,10 @@ fn node(
     let mode = Mode::from_raw_mode(0o666);
     if setting.user_namespace {
         make_file(dev, name)?;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let host = openat(CWD, format!("/dev/{name}"), flags, Mode::empty())?;
-        return Ok(clone_tree(host)?);
+        return Ok(clone_entry(CWD, &format!("/dev/{name}"))?);
     }
     mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))?;
-    Ok(clone_tree(place(dev, name)?)?)
+    Ok(clone_entry(dev, name)?)
 }
 
 fn insecure_nodes(dev: &OwnedFd) -> std::io::Result<()> {
@@ -123,10 +121,6 @@ fn make_file(dev: &OwnedFd, name: &str) -> rustix::io::Result<()> {
     openat(dev, name, flags, Mode::from_raw_mode(0o666)).map(drop)
 }
 
-fn place(dev: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
-    openat(dev, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-}
-
 /// The terminal that the command shares with kiln, if there is one.
 fn mount_console(dev: &OwnedFd) -> rustix::io::Result<()> {
     let stdin = std::io::stdin();
@@ -135,7 +129,7 @@ fn mount_console(dev: &OwnedFd) -> rustix::io::Result<()> {
     }
     make_file(dev, "console")?;
     match clone_tree(stdin.as_fd()) {
-        Ok(copy) => attach(copy, place(dev, "console")?),
+        Ok(copy) => attach_at(copy, dev, "console"),
         // The terminal belongs to a mount of another namespace and cannot be shown by a name here.
         Err(Errno::INVAL) => Ok(()),
         Err(error) => Err(error),
@@ -155,9 +149,7 @@ fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
     }
     let pts = pts.mount(QUIET)?;
     for (mount, name) in [(shm, "shm"), (queues, "mqueue"), (pts, "pts")] {
-        place(dev, name)
-            .and_then(|at| attach(mount, at))
-            .map_err(refused(|| format!("mount /dev/{name}")))?;
+        attach_at(mount, dev, name).map_err(refused(|| format!("mount /dev/{name}")))?;
     }
     Ok(())
 }

@@ -72,6 +72,17 @@ pub(super) fn clone_tree(place: impl AsFd) -> rustix::io::Result<OwnedFd> {
     open_tree(place, "", flags)
 }
 
+/// [`clone_tree`] of an entry of a directory that kiln itself has filled.
+pub(super) fn clone_entry(dir: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(dir, name, flags)
+}
+
+/// [`attach`] at an entry of a directory that kiln itself has filled.
+pub(super) fn attach_at(mount: impl AsFd, dir: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    move_mount(mount, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 /// Attaches a detached mount.
 pub(super) fn attach(mount: impl AsFd, at: impl AsFd) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
