@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kiln::event::{Cancel, Stream};
@@ -13,6 +14,7 @@ use kiln::sandbox::spec::{
 };
 use kiln::sandbox::{Error, Exit, Io, Namespaces, Recording, Sandbox};
 
+const DIR_VARIABLE: &str = "KILN_TEST_DIR";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// A directory with a busybox layer and everything a spec needs, in a place where overlays work.
@@ -45,7 +47,10 @@ impl World {
 
     /// A root with nothing but busybox.
     fn bare() -> Self {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // The namespace test may not write to the target directory.
+        let parent = std::env::var_os(DIR_VARIABLE);
+        let parent = parent.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = tempfile::tempdir_in(parent).unwrap();
         for name in ["base/bin", "upper", "work"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
@@ -698,6 +703,119 @@ fn programs_may_take_the_rights_of_their_owner() {
     let ran = World::new().run(&["cat", "/proc/mounts"]);
     let root = ran.out.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap();
     assert!(root.contains(" rw,nodev,relatime,lowerdir"), "{root}");
+}
+
+#[test]
+fn a_command_in_the_foreground_uses_the_standard_streams() {
+    let mut world = World::new();
+    // The test's own input is not a terminal and may be anything; only that it is passed on matters.
+    let own = fs::read_link("/proc/self/fd/0").unwrap().display().to_string();
+    let script = format!("[ \"$(readlink /proc/self/fd/0)\" = '{own}' ] && exit 9");
+    world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap();
+    assert_eq!(exit, Exit::Code(9));
+}
+
+#[test]
+fn signals_are_forwarded_to_the_command() {
+    let mut world = World::new();
+    let marker = format!("{}.75", 90_000 + std::process::id());
+    let script = format!("trap 'exit 7' TERM; sleep {marker} & wait");
+    world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_spec(&world.spec, &Cancel::new()));
+        while !is_running(&marker) {
+            std::thread::yield_now();
+        }
+        let keeper = child_of_this_process();
+        assert!(Command::new("kill").arg(keeper.to_string()).status().unwrap().success());
+        run.join().unwrap()
+    });
+    assert_eq!(ran.unwrap().exit, Exit::Code(7));
+}
+
+fn child_of_this_process() -> u32 {
+    let own = std::process::id().to_string();
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned())
+    };
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|&pid| parent(pid).as_ref() == Some(&own)).unwrap()
+}
+
+#[test]
+fn nothing_outlives_a_killed_kiln() {
+    let marker = format!("{}.125", 60_000 + std::process::id());
+    let mut kiln = this_test("helper_that_sleeps");
+    let mut kiln = kiln.env("KILN_TEST_MARKER", &marker).spawn().unwrap();
+    while !is_running(&marker) {
+        std::thread::yield_now();
+    }
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    let killed = Instant::now();
+    while is_running(&marker) {
+        assert!(killed.elapsed() < Duration::from_secs(5), "it still runs");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+#[ignore = "is a part of nothing_outlives_a_killed_kiln"]
+fn helper_that_sleeps() {
+    World::new().run(&["sleep", &std::env::var("KILN_TEST_MARKER").unwrap()]);
+}
+
+/// This program, told to run one of its ignored tests.
+fn this_test(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--ignored", "--nocapture"]);
+    command
+}
+
+#[test]
+fn root_of_a_user_namespace_can_run_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let helper = this_test("helper_in_a_user_namespace");
+    let ran = Command::new("setpriv")
+        .args(["--reuid=1000", "--regid=1000", "--clear-groups", "unshare", "--map-root-user"])
+        .arg(helper.get_program())
+        .args(helper.get_args())
+        .env(DIR_VARIABLE, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "is a part of root_of_a_user_namespace_can_run_commands"]
+fn helper_in_a_user_namespace() {
+    let mut world = World::bare();
+    let extra = world.make_dir("extra");
+    fs::write(extra.join("low"), "").unwrap();
+    let Root::Overlay { lower, .. } = &mut world.spec.root else { unreachable!() };
+    lower.insert(0, extra);
+    let context = world.make_dir("context");
+    world.mount_readonly("/run/secrets/x", secret("hush", 0o400, 0));
+    world.mount("/context", bind(context, "/"));
+    for network in [Network::Host, Network::None] {
+        world.spec.network = network;
+        let ran = world.sh(
+            "id -u && echo x > /dev/null && cat /run/secrets/x && rm /low && touch /context/y && \
+             cat /sys/kernel/uevent_seqnum > /dev/null && touch /dev/shm/x && echo > /bin/new; \
+             touch /low",
+        );
+        assert_eq!((ran.out.as_str(), ran.exit), ("0\nhush", Exit::Code(0)), "{}", ran.err);
+        assert_eq!(world.upper(), ["bin", "bin/new", "low"]);
+    }
+    world.spec.process.user.uid = 33;
+    let error = world.try_run(&["true"]).unwrap_err();
+    assert_eq!(error.to_string(), "the user 33 does not exist in kiln's user namespace");
+    assert!(error.hint().unwrap().contains("/etc/subuid"));
 }
 
 #[test]
