@@ -1,7 +1,7 @@
 //! Real namespaces, as root, with a root file system made of busybox. Missing privileges fail these tests.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -497,27 +497,54 @@ fn layers_are_stacked_and_writes_thrown_away() {
 }
 
 #[test]
-fn memory_secrets_and_sockets_are_mounted() {
+fn memory_and_secrets_are_mounted() {
     let mut world = World::new();
     world.mount("/mem", MountKind::Tmpfs { size: 1 << 20 });
     world.mount_readonly("/run/secrets/token", secret("hush", 0o440, 1000));
     world.mount_readonly("/dev/pipes/script", secret("#!/bin/sh\necho ran\n", 0o755, 0));
-    let listener = UnixListener::bind(world.path("agent")).unwrap();
-    let path = world.path("agent");
-    world.mount("/run/agent", MountKind::Socket { path, mode: 0o600, uid: 0, gid: 0 });
-    let answering = std::thread::spawn(move || {
-        // The other side may have hung up already.
-        let _ = listener.accept().unwrap().0.write_all(b"hello");
-    });
     let ran = world
         .sh("touch /mem/x; cat /run/secrets/token; stat -c ' %a %u' /run/secrets/token; \
-        /dev/pipes/script; nc -w 2 local:/run/agent; echo x > /run/secrets/token");
-    assert_eq!(ran.out.replace("hello", ""), "hush 440 1000\nran\n", "{}", ran.err);
+         /dev/pipes/script; echo x > /run/secrets/token");
+    assert_eq!(ran.out, "hush 440 1000\nran\n", "{}", ran.err);
     assert!(ran.err.contains("Read-only file system"), "{}", ran.err);
-    // Whether or not this busybox speaks to sockets, the thread is to end.
-    drop(std::os::unix::net::UnixStream::connect(world.path("agent")));
-    answering.join().unwrap();
+    let mounts = world.run(&["cat", "/proc/mounts"]).out;
+    let line = mounts.lines().find(|line| line.contains(" /run/secrets/token ")).unwrap();
+    assert!(line.contains(" ro,nosuid,nodev,noexec"), "{line}");
     assert!(world.upper().is_empty(), "{:?}", world.upper());
+}
+
+#[test]
+fn sockets_are_reached_with_the_wanted_rights() {
+    let mut world = World::new();
+    let path = world.path("agent");
+    let listener = UnixListener::bind(&path).unwrap();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = String::new();
+            stream.read_to_string(&mut asked).unwrap();
+            stream.write_all(asked.to_uppercase().as_bytes()).unwrap();
+        }
+    });
+    // busybox does not speak to sockets; the host's perl does.
+    for lib in ["lib", "lib64"] {
+        symlink(format!("usr/{lib}"), world.base().join(lib)).unwrap();
+    }
+    world.mount_readonly("/usr", bind("/".into(), "/usr"));
+    let socket = |mode, uid| MountKind::Socket { path: path.clone(), mode, uid, gid: uid };
+    world.mount("/run/agent", socket(0o755, 0));
+    world.mount("/run/own", socket(0o600, 1000));
+    let script = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or \
+                  die $!; print $s 'hello'; $s->shutdown(1); print <$s>;";
+    let same = world.run(&["/usr/bin/perl", "-e", script, "/run/agent"]);
+    assert_eq!(same.out, "HELLO", "{}", same.err);
+    world.spec.process.user = User { uid: 1000, gid: 1000, groups: vec![] };
+    let other = world.run(&["/usr/bin/perl", "-e", script, "/run/own"]);
+    assert_eq!(other.out, "HELLO", "{}", other.err);
+    let refused = world.run(&["/usr/bin/perl", "-e", script, "/run/agent"]);
+    assert!(refused.err.contains("Permission denied"), "{}", refused.err);
+    assert_eq!(world.run(&["stat", "-c", "%a %u", "/run/own"]).out, "600 1000\n");
+    answering.join().unwrap();
 }
 
 #[test]

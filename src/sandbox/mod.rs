@@ -28,6 +28,7 @@ mod recording;
 mod root;
 mod seccomp;
 mod seccomp_table;
+mod socket;
 pub mod spec;
 mod sys;
 mod target;
