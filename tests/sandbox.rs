@@ -640,9 +640,7 @@ fn cancellation_kills_grandchildren_at_once() {
     let spec = world.spec.clone();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| run_spec(&spec, &cancel));
-        while !is_running(&marker) {
-            std::thread::yield_now();
-        }
+        until(|| is_running(&marker));
         let asked = Instant::now();
         cancel.cancel();
         assert!(matches!(run.join().unwrap(), Err(Error::Canceled)));
@@ -651,14 +649,6 @@ fn cancellation_kills_grandchildren_at_once() {
     assert!(!is_running(&marker));
     let canceled = run_spec(&world.spec, &cancel).unwrap_err();
     assert_eq!(canceled.to_string(), "the command was canceled");
-}
-
-/// Whether a process on this machine sleeps for this long.
-fn is_running(marker: &str) -> bool {
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        fs::read(entry.path().join("cmdline"))
-            .is_ok_and(|line| line == format!("sleep\0{marker}\0").as_bytes())
-    })
 }
 
 #[test]
@@ -719,6 +709,9 @@ fn failures_say_what_was_being_done() {
     world.mount("/etc/passwd/x", MountKind::Tmpfs { size: 0 });
     let error = world.try_run(&["true"]).unwrap_err();
     assert_eq!(error.to_string(), "cannot use the mount point `/etc/passwd/x`");
+    let mut world = World::new();
+    world.mount("/..", MountKind::Tmpfs { size: 0 });
+    assert_eq!(world.try_run(&["true"]).unwrap_err().to_string(), "cannot mount at `/..`");
     let error = Namespaces::new("/no/kiln".into())
         .run(&world.spec, Io::Inherit, &Cancel::new())
         .unwrap_err();
@@ -751,25 +744,70 @@ fn signals_are_forwarded_to_the_command() {
     world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
     let ran = std::thread::scope(|scope| {
         let run = scope.spawn(|| run_spec(&world.spec, &Cancel::new()));
-        while !is_running(&marker) {
-            std::thread::yield_now();
-        }
-        let keeper = child_of_this_process();
-        assert!(Command::new("kill").arg(keeper.to_string()).status().unwrap().success());
+        kill("-TERM", keeper_of(&marker));
         run.join().unwrap()
     });
     assert_eq!(ran.unwrap().exit, Exit::Code(7));
 }
 
-fn child_of_this_process() -> u32 {
-    let own = std::process::id().to_string();
-    let parent = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned())
-    };
+#[test]
+fn a_killed_keeper_takes_everything_with_it() {
+    let mut world = World::new();
+    let marker = format!("{}.875", 90_000 + std::process::id());
+    world.spec.process.args = vec!["sleep".into(), marker.clone()];
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_spec(&world.spec, &Cancel::new()));
+        kill("-KILL", keeper_of(&marker));
+        run.join().unwrap()
+    });
+    assert!(matches!(ran, Err(Error::Lost { .. })), "{ran:?}");
+    until(|| !is_running(&marker));
+}
+
+#[test]
+fn signals_to_the_own_group_reach_the_command_alone() {
+    assert_eq!(World::new().sh("kill -KILL 0").exit.code(), 137);
+}
+
+fn kill(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+fn until(happened: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// The child of this process that the process that sleeps for this long descends from; waits for it.
+fn keeper_of(marker: &str) -> u32 {
+    until(|| sleeper(marker).is_some());
+    let mut pid = sleeper(marker).unwrap();
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let parent = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap();
+        let parent = parent.parse().unwrap();
+        if parent == std::process::id() {
+            return pid;
+        }
+        pid = parent;
+    }
+}
+
+fn is_running(marker: &str) -> bool {
+    sleeper(marker).is_some()
+}
+
+/// A process on this machine that sleeps for this long.
+fn sleeper(marker: &str) -> Option<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.find(|&pid| parent(pid).as_ref() == Some(&own)).unwrap()
+    pids.find(|pid| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line == format!("sleep\0{marker}\0").as_bytes())
+    })
 }
 
 #[test]
@@ -777,16 +815,10 @@ fn nothing_outlives_a_killed_kiln() {
     let marker = format!("{}.125", 60_000 + std::process::id());
     let mut kiln = this_test("helper_that_sleeps");
     let mut kiln = kiln.env("KILN_TEST_MARKER", &marker).spawn().unwrap();
-    while !is_running(&marker) {
-        std::thread::yield_now();
-    }
+    until(|| is_running(&marker));
     kiln.kill().unwrap();
     kiln.wait().unwrap();
-    let killed = Instant::now();
-    while is_running(&marker) {
-        assert!(killed.elapsed() < Duration::from_secs(5), "it still runs");
-        std::thread::yield_now();
-    }
+    until(|| !is_running(&marker));
 }
 
 #[test]

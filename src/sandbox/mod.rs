@@ -8,7 +8,7 @@
 //!
 //! What a command sees: its root file system, what its mounts name, fresh /proc, /dev, /sys, two files that describe
 //! the network, and its own processes. With [`spec::Security::Default`] it has the fourteen usual capabilities, the
-//! default system call filter, and no way to open a device other than the seven harmless ones: every mount that it
+//! default system call filter, and no way to open a device other than the few harmless ones: every mount that it
 //! can write to is `nodev`. What it cannot do: see or signal processes of the host, reach files by links or `..` out
 //! of what a mount names, leave processes behind, or leave anything of the sandbox's own making in the root.
 //!
