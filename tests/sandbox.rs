@@ -1,4 +1,5 @@
 //! Real namespaces, as root, with a root file system made of busybox. Missing privileges fail these tests.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -55,7 +56,7 @@ impl World {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         fs::copy(BUSYBOX, dir.path().join("base/bin/busybox")).unwrap();
-        for applet in "sh true cat ls grep id mount umount unshare sleep mknod stat touch hostname readlink kill chmod env rm mkdir ulimit umask ps nc wc ip printf mv"
+        for applet in "sh true cat ls grep id mount umount unshare sleep mknod stat touch hostname readlink kill chmod env rm mkdir ulimit umask ps tty wc ip printf mv"
             .split(' ')
         {
             symlink("busybox", dir.path().join("base/bin").join(applet)).unwrap();
@@ -734,6 +735,33 @@ fn a_command_in_the_foreground_uses_the_standard_streams() {
     world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
     let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap();
     assert_eq!(exit, Exit::Code(9));
+}
+
+#[test]
+fn a_terminal_is_shared_and_has_a_name() {
+    let helper = this_test("helper_on_a_terminal");
+    let mut command = helper.get_program().to_str().unwrap().to_owned();
+    for arg in helper.get_args() {
+        command.push_str(&format!(" {}", arg.to_str().unwrap()));
+    }
+    // util-linux's script runs a command on a terminal of its own.
+    let ran = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+    assert!(said.contains("/dev/console\r\nwritten\r\n") && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "is a part of a_terminal_is_shared_and_has_a_name"]
+fn helper_on_a_terminal() {
+    let mut world = World::new();
+    world.spec.process.args =
+        ["sh", "-c", "tty && echo written > /dev/tty"].map(String::from).into();
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap();
+    assert_eq!(exit, Exit::Code(0));
 }
 
 #[test]

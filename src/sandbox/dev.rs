@@ -7,9 +7,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat,
+    CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, readlinkat, symlinkat,
 };
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::root::{NewFilesystem, attach, attach_at, clone_entry, clone_tree};
@@ -121,19 +120,24 @@ fn make_file(dev: &OwnedFd, name: &str) -> rustix::io::Result<()> {
     openat(dev, name, flags, Mode::from_raw_mode(0o666)).map(drop)
 }
 
-/// The terminal that the command shares with kiln, if there is one.
+/// The terminal that the command shares with kiln, if there is one and it has a name. A name inside lets programs
+/// find out that it is a terminal.
 fn mount_console(dev: &OwnedFd) -> rustix::io::Result<()> {
     let stdin = std::io::stdin();
     if !rustix::termios::isatty(stdin.as_fd()) {
         return Ok(());
     }
-    make_file(dev, "console")?;
-    match clone_tree(stdin.as_fd()) {
-        Ok(copy) => attach_at(copy, dev, "console"),
-        // The terminal belongs to a mount of another namespace and cannot be shown by a name here.
-        Err(Errno::INVAL) => Ok(()),
-        Err(error) => Err(error),
+    // The descriptor belongs to a mount of the host's namespace; only a path leads to this one's copy of it.
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let host = readlinkat(CWD, "/proc/self/fd/0", Vec::new())
+        .and_then(|path| openat(CWD, path, flags, Mode::empty()));
+    let Ok(host) = host else { return Ok(()) };
+    let (shown, shared) = (fstat(&host)?, fstat(stdin.as_fd())?);
+    if (shown.st_dev, shown.st_ino) != (shared.st_dev, shared.st_ino) {
+        return Ok(());
     }
+    make_file(dev, "console")?;
+    attach_at(clone_tree(host)?, dev, "console")
 }
 
 fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
