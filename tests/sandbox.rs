@@ -707,6 +707,16 @@ fn failures_say_what_was_being_done() {
     let error = world.try_run(&["true"]).unwrap_err();
     assert_eq!(error.to_string(), "cannot add to an overlay the layer `/no/such/layer`");
     let mut world = World::new();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (lower, upper) = (vec![world.base()], world.path("upper"));
+    let work = elsewhere.path().join("work");
+    world.spec.root = Root::Overlay { lower, upper, work };
+    let error = world.try_run(&["true"]).unwrap_err();
+    let upper = world.path("upper").display().to_string();
+    let want = "cannot mount a file system of the type `overlay` with changes in";
+    assert_eq!(error.to_string(), format!("{want} `{upper}`"));
+    assert!(error.hint().unwrap().contains("volume"));
+    let mut world = World::new();
     world.mount("/etc/passwd/x", MountKind::Tmpfs { size: 0 });
     let error = world.try_run(&["true"]).unwrap_err();
     assert_eq!(error.to_string(), "cannot use the mount point `/etc/passwd/x`");

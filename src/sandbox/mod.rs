@@ -173,10 +173,15 @@ impl Error {
                 "allow user namespaces (sysctl user.max_user_namespaces, \
                  kernel.apparmor_restrict_unprivileged_userns=0) or run kiln as root"
             }
-            Error::Setup { source, .. } => match source.raw_os_error() {
+            Error::Setup { source, operation } => match source.raw_os_error() {
+                Some(libc::EINVAL) if operation.contains("overlay") => {
+                    "kiln's state must lie on a file system that overlays can write to, \
+                     not itself an overlay: inside a container, on a volume"
+                }
                 Some(libc::EPERM | libc::EACCES) => {
                     "the kernel refused this to kiln: a container around it needs more privileges \
-                     (for instance --privileged), or user namespaces must be allowed"
+                     (for instance --privileged, or --security-opt systempaths=unconfined), \
+                     or user namespaces must be allowed"
                 }
                 Some(libc::ENODEV) => "the kernel lacks this file system: try `modprobe overlay`",
                 Some(libc::ENOSYS) => "this needs Linux 5.12 or newer",

@@ -19,7 +19,7 @@ use rustix::mount::{
 use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root};
 
 use super::sys;
-use super::wire::{Result, refused, refused_at};
+use super::wire::{Failure, Result, refused, refused_at};
 
 /// Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
 const OVERLAY: [(&str, &str); 3] =
@@ -58,7 +58,7 @@ impl NewFilesystem {
     }
 
     /// Adds what the kernel has logged about the failure.
-    fn fail(&self, error: Errno) -> super::wire::Failure {
+    fn fail(&self, error: Errno) -> Failure {
         let mut log = [0_u8; 512];
         let said = rustix::io::read(&self.context, &mut log).unwrap_or(0);
         let said = String::from_utf8_lossy(&log[..said]);
@@ -105,6 +105,7 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd> {
 
 /// The writable part of an overlay.
 pub(super) struct Writable {
+    path: PathBuf,
     /// Where changes appear.
     pub(super) upper: OwnedFd,
     /// The kernel's working directory.
@@ -114,7 +115,11 @@ pub(super) struct Writable {
 impl Writable {
     /// Opens both directories.
     pub(super) fn open(upper: &Path, work: &Path) -> Result<Self> {
-        Ok(Self { upper: open_directory(upper)?, work: open_directory(work)? })
+        Ok(Self {
+            path: upper.to_owned(),
+            upper: open_directory(upper)?,
+            work: open_directory(work)?,
+        })
     }
 }
 
@@ -226,7 +231,7 @@ impl Workbench {
             fsconfig_set_string(&new.context, "lowerdir+", name)
                 .map_err(|error| refused_at::<Errno>("add to an overlay the layer", dir)(error))?;
         }
-        if let Some(Writable { upper, work }) = writable {
+        if let Some(Writable { upper, work, .. }) = writable {
             // Without it, unmounting would write everything to the disk.
             fsconfig_set_flag(&new.context, "volatile").map_err(|error| new.fail(error))?;
             new = new.set(&[
@@ -234,7 +239,7 @@ impl Workbench {
                 ("workdir", &descriptor_path(work)),
             ])?;
         }
-        new.mount(attributes).map(Some)
+        new.mount(attributes).map(Some).map_err(|failure| name_changes(failure, writable))
     }
 
     /// Makes and attaches an overlay on kernels before 6.7, whose options have to fit in one page.
@@ -254,7 +259,7 @@ impl Workbench {
         if self.user_namespace {
             options.push_str(",userxattr");
         }
-        if let Some(Writable { upper, work }) = writable {
+        if let Some(Writable { upper, work, .. }) = writable {
             let (upper, work) = (descriptor_path(upper), descriptor_path(work));
             options.push_str(&format!(",volatile,upperdir={upper},workdir={work}"));
         }
@@ -273,6 +278,17 @@ impl Workbench {
                 Ok(whole)
             })
             .map_err(refused(fail))
+    }
+}
+
+/// The kernel says most of why an overlay cannot be mounted in its own log only: at least the place is named.
+fn name_changes(failure: Failure, writable: Option<&Writable>) -> Failure {
+    match (failure, writable) {
+        (Failure::Refused { operation, errno }, Some(Writable { path, .. })) => {
+            let operation = format!("{operation} with changes in `{}`", path.display());
+            Failure::Refused { operation, errno }
+        }
+        (failure, _) => failure,
     }
 }
 
