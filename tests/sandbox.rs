@@ -1,10 +1,12 @@
 //! Real namespaces, as root, with a root file system made of busybox. Missing privileges fail these tests.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kiln::event::{Cancel, Stream};
@@ -13,6 +15,7 @@ use kiln::sandbox::spec::{
 };
 use kiln::sandbox::{Error, Exit, Io, Namespaces, Recording, Sandbox};
 
+const DIR_VARIABLE: &str = "KILN_TEST_DIR";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// A directory with a busybox layer and everything a spec needs, in a place where overlays work.
@@ -45,12 +48,15 @@ impl World {
 
     /// A root with nothing but busybox.
     fn bare() -> Self {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // The namespace test may not write to the target directory.
+        let parent = std::env::var_os(DIR_VARIABLE);
+        let parent = parent.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = tempfile::tempdir_in(parent).unwrap();
         for name in ["base/bin", "upper", "work"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         fs::copy(BUSYBOX, dir.path().join("base/bin/busybox")).unwrap();
-        for applet in "sh true cat ls grep id mount umount unshare sleep mknod stat touch hostname readlink kill chmod env rm mkdir ulimit umask ps nc wc ip printf mv"
+        for applet in "sh true cat ls grep id mount umount unshare sleep mknod stat touch hostname readlink kill chmod env rm mkdir ulimit umask ps tty wc ip printf mv"
             .split(' ')
         {
             symlink("busybox", dir.path().join("base/bin").join(applet)).unwrap();
@@ -492,27 +498,54 @@ fn layers_are_stacked_and_writes_thrown_away() {
 }
 
 #[test]
-fn memory_secrets_and_sockets_are_mounted() {
+fn memory_and_secrets_are_mounted() {
     let mut world = World::new();
     world.mount("/mem", MountKind::Tmpfs { size: 1 << 20 });
     world.mount_readonly("/run/secrets/token", secret("hush", 0o440, 1000));
     world.mount_readonly("/dev/pipes/script", secret("#!/bin/sh\necho ran\n", 0o755, 0));
-    let listener = UnixListener::bind(world.path("agent")).unwrap();
-    let path = world.path("agent");
-    world.mount("/run/agent", MountKind::Socket { path, mode: 0o600, uid: 0, gid: 0 });
-    let answering = std::thread::spawn(move || {
-        // The other side may have hung up already.
-        let _ = listener.accept().unwrap().0.write_all(b"hello");
-    });
     let ran = world
         .sh("touch /mem/x; cat /run/secrets/token; stat -c ' %a %u' /run/secrets/token; \
-        /dev/pipes/script; nc -w 2 local:/run/agent; echo x > /run/secrets/token");
-    assert_eq!(ran.out.replace("hello", ""), "hush 440 1000\nran\n", "{}", ran.err);
+         /dev/pipes/script; echo x > /run/secrets/token");
+    assert_eq!(ran.out, "hush 440 1000\nran\n", "{}", ran.err);
     assert!(ran.err.contains("Read-only file system"), "{}", ran.err);
-    // Whether or not this busybox speaks to sockets, the thread is to end.
-    drop(std::os::unix::net::UnixStream::connect(world.path("agent")));
-    answering.join().unwrap();
+    let mounts = world.run(&["cat", "/proc/mounts"]).out;
+    let line = mounts.lines().find(|line| line.contains(" /run/secrets/token ")).unwrap();
+    assert!(line.contains(" ro,nosuid,nodev,noexec"), "{line}");
     assert!(world.upper().is_empty(), "{:?}", world.upper());
+}
+
+#[test]
+fn sockets_are_reached_with_the_wanted_rights() {
+    let mut world = World::new();
+    let path = world.path("agent");
+    let listener = UnixListener::bind(&path).unwrap();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = String::new();
+            stream.read_to_string(&mut asked).unwrap();
+            stream.write_all(asked.to_uppercase().as_bytes()).unwrap();
+        }
+    });
+    // busybox does not speak to sockets; the host's perl does.
+    for lib in ["lib", "lib64"] {
+        symlink(format!("usr/{lib}"), world.base().join(lib)).unwrap();
+    }
+    world.mount_readonly("/usr", bind("/".into(), "/usr"));
+    let socket = |mode, uid| MountKind::Socket { path: path.clone(), mode, uid, gid: uid };
+    world.mount("/run/agent", socket(0o755, 0));
+    world.mount("/run/own", socket(0o600, 1000));
+    let script = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or \
+                  die $!; print $s 'hello'; $s->shutdown(1); print <$s>;";
+    let same = world.run(&["/usr/bin/perl", "-e", script, "/run/agent"]);
+    assert_eq!(same.out, "HELLO", "{}", same.err);
+    world.spec.process.user = User { uid: 1000, gid: 1000, groups: vec![] };
+    let other = world.run(&["/usr/bin/perl", "-e", script, "/run/own"]);
+    assert_eq!(other.out, "HELLO", "{}", other.err);
+    let refused = world.run(&["/usr/bin/perl", "-e", script, "/run/agent"]);
+    assert!(refused.err.contains("Permission denied"), "{}", refused.err);
+    assert_eq!(world.run(&["stat", "-c", "%a %u", "/run/own"]).out, "600 1000\n");
+    answering.join().unwrap();
 }
 
 #[test]
@@ -608,9 +641,7 @@ fn cancellation_kills_grandchildren_at_once() {
     let spec = world.spec.clone();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| run_spec(&spec, &cancel));
-        while !is_running(&marker) {
-            std::thread::yield_now();
-        }
+        until(|| is_running(&marker));
         let asked = Instant::now();
         cancel.cancel();
         assert!(matches!(run.join().unwrap(), Err(Error::Canceled)));
@@ -619,14 +650,6 @@ fn cancellation_kills_grandchildren_at_once() {
     assert!(!is_running(&marker));
     let canceled = run_spec(&world.spec, &cancel).unwrap_err();
     assert_eq!(canceled.to_string(), "the command was canceled");
-}
-
-/// Whether a process on this machine sleeps for this long.
-fn is_running(marker: &str) -> bool {
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        fs::read(entry.path().join("cmdline"))
-            .is_ok_and(|line| line == format!("sleep\0{marker}\0").as_bytes())
-    })
 }
 
 #[test]
@@ -684,9 +707,22 @@ fn failures_say_what_was_being_done() {
     let error = world.try_run(&["true"]).unwrap_err();
     assert_eq!(error.to_string(), "cannot add to an overlay the layer `/no/such/layer`");
     let mut world = World::new();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (lower, upper) = (vec![world.base()], world.path("upper"));
+    let work = elsewhere.path().join("work");
+    world.spec.root = Root::Overlay { lower, upper, work };
+    let error = world.try_run(&["true"]).unwrap_err();
+    let upper = world.path("upper").display().to_string();
+    let want = "cannot mount a file system of the type `overlay` with changes in";
+    assert_eq!(error.to_string(), format!("{want} `{upper}`"));
+    assert!(error.hint().unwrap().contains("volume"));
+    let mut world = World::new();
     world.mount("/etc/passwd/x", MountKind::Tmpfs { size: 0 });
     let error = world.try_run(&["true"]).unwrap_err();
     assert_eq!(error.to_string(), "cannot use the mount point `/etc/passwd/x`");
+    let mut world = World::new();
+    world.mount("/..", MountKind::Tmpfs { size: 0 });
+    assert_eq!(world.try_run(&["true"]).unwrap_err().to_string(), "cannot mount at `/..`");
     let error = Namespaces::new("/no/kiln".into())
         .run(&world.spec, Io::Inherit, &Cancel::new())
         .unwrap_err();
@@ -698,6 +734,185 @@ fn programs_may_take_the_rights_of_their_owner() {
     let ran = World::new().run(&["cat", "/proc/mounts"]);
     let root = ran.out.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap();
     assert!(root.contains(" rw,nodev,relatime,lowerdir"), "{root}");
+}
+
+#[test]
+fn a_command_in_the_foreground_uses_the_standard_streams() {
+    let mut world = World::new();
+    // The test's own input is not a terminal and may be anything; only that it is passed on matters.
+    let own = fs::read_link("/proc/self/fd/0").unwrap().display().to_string();
+    let script = format!("[ \"$(readlink /proc/self/fd/0)\" = '{own}' ] && exit 9");
+    world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap();
+    assert_eq!(exit, Exit::Code(9));
+}
+
+#[test]
+fn a_terminal_is_shared_and_has_a_name() {
+    let helper = this_test("helper_on_a_terminal");
+    let mut command = helper.get_program().to_str().unwrap().to_owned();
+    for arg in helper.get_args() {
+        command.push_str(&format!(" {}", arg.to_str().unwrap()));
+    }
+    // util-linux's script runs a command on a terminal of its own.
+    let ran = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+    assert!(said.contains("/dev/console\r\nwritten\r\n") && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "is a part of a_terminal_is_shared_and_has_a_name"]
+fn helper_on_a_terminal() {
+    let mut world = World::new();
+    world.spec.process.args =
+        ["sh", "-c", "tty && echo written > /dev/tty"].map(String::from).into();
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap();
+    assert_eq!(exit, Exit::Code(0));
+}
+
+#[test]
+fn signals_are_forwarded_to_the_command() {
+    let mut world = World::new();
+    let marker = format!("{}.75", 90_000 + std::process::id());
+    let script = format!("trap 'exit 7' TERM; sleep {marker} & wait");
+    world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_spec(&world.spec, &Cancel::new()));
+        kill("-TERM", keeper_of(&marker));
+        run.join().unwrap()
+    });
+    assert_eq!(ran.unwrap().exit, Exit::Code(7));
+}
+
+#[test]
+fn a_killed_keeper_takes_everything_with_it() {
+    let mut world = World::new();
+    let marker = format!("{}.875", 90_000 + std::process::id());
+    world.spec.process.args = vec!["sleep".into(), marker.clone()];
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_spec(&world.spec, &Cancel::new()));
+        kill("-KILL", keeper_of(&marker));
+        run.join().unwrap()
+    });
+    assert!(matches!(ran, Err(Error::Lost { .. })), "{ran:?}");
+    until(|| !is_running(&marker));
+}
+
+#[test]
+fn signals_to_the_own_group_reach_the_command_alone() {
+    assert_eq!(World::new().sh("kill -KILL 0").exit.code(), 137);
+}
+
+fn kill(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+fn until(happened: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// The child of this process that the process that sleeps for this long descends from; waits for it.
+fn keeper_of(marker: &str) -> u32 {
+    until(|| sleeper(marker).is_some());
+    let mut pid = sleeper(marker).unwrap();
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let parent = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap();
+        let parent = parent.parse().unwrap();
+        if parent == std::process::id() {
+            return pid;
+        }
+        pid = parent;
+    }
+}
+
+fn is_running(marker: &str) -> bool {
+    sleeper(marker).is_some()
+}
+
+/// A process on this machine that sleeps for this long.
+fn sleeper(marker: &str) -> Option<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|pid| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line == format!("sleep\0{marker}\0").as_bytes())
+    })
+}
+
+#[test]
+fn nothing_outlives_a_killed_kiln() {
+    let marker = format!("{}.125", 60_000 + std::process::id());
+    let mut kiln = this_test("helper_that_sleeps");
+    let mut kiln = kiln.env("KILN_TEST_MARKER", &marker).spawn().unwrap();
+    until(|| is_running(&marker));
+    kiln.kill().unwrap();
+    kiln.wait().unwrap();
+    until(|| !is_running(&marker));
+}
+
+#[test]
+#[ignore = "is a part of nothing_outlives_a_killed_kiln"]
+fn helper_that_sleeps() {
+    World::new().run(&["sleep", &std::env::var("KILN_TEST_MARKER").unwrap()]);
+}
+
+/// This program, told to run one of its ignored tests.
+fn this_test(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--ignored", "--nocapture"]);
+    command
+}
+
+#[test]
+fn root_of_a_user_namespace_can_run_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let helper = this_test("helper_in_a_user_namespace");
+    let ran = Command::new("setpriv")
+        .args(["--reuid=1000", "--regid=1000", "--clear-groups", "unshare", "--map-root-user"])
+        .arg(helper.get_program())
+        .args(helper.get_args())
+        .env(DIR_VARIABLE, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "is a part of root_of_a_user_namespace_can_run_commands"]
+fn helper_in_a_user_namespace() {
+    let mut world = World::bare();
+    let extra = world.make_dir("extra");
+    fs::write(extra.join("low"), "").unwrap();
+    let Root::Overlay { lower, .. } = &mut world.spec.root else { unreachable!() };
+    lower.insert(0, extra);
+    let context = world.make_dir("context");
+    world.mount_readonly("/run/secrets/x", secret("hush", 0o400, 0));
+    world.mount("/context", bind(context, "/"));
+    for network in [Network::Host, Network::None] {
+        world.spec.network = network;
+        let ran = world.sh(
+            "id -u && echo x > /dev/null && cat /run/secrets/x && rm /low && touch /context/y && \
+             cat /sys/kernel/uevent_seqnum > /dev/null && touch /dev/shm/x && echo > /bin/new; \
+             touch /low",
+        );
+        assert_eq!((ran.out.as_str(), ran.exit), ("0\nhush", Exit::Code(0)), "{}", ran.err);
+        assert_eq!(world.upper(), ["bin", "bin/new", "low"]);
+    }
+    world.spec.process.user.uid = 33;
+    let error = world.try_run(&["true"]).unwrap_err();
+    assert_eq!(error.to_string(), "the user 33 does not exist in kiln's user namespace");
+    assert!(error.hint().unwrap().contains("/etc/subuid"));
 }
 
 #[test]

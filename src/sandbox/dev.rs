@@ -7,12 +7,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat,
+    CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, readlinkat, symlinkat,
 };
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::root::{NewFilesystem, attach, clone_tree};
+use super::root::{NewFilesystem, attach, attach_at, clone_entry, clone_tree};
 use super::spec::{Security, Spec};
 use super::sys;
 use super::target::{Kind, Targets};
@@ -82,7 +81,7 @@ fn fill(dev: &OwnedFd, spec: &Spec, setting: Setting) -> std::io::Result<()> {
         sys::restrict_mount(dev, sys::MOUNT_NODEV)?;
     }
     for (name, copy) in nodes {
-        attach(copy, place(dev, name)?)?;
+        attach_at(copy, dev, name)?;
     }
     Ok(())
 }
@@ -97,12 +96,10 @@ fn node(
     let mode = Mode::from_raw_mode(0o666);
     if setting.user_namespace {
         make_file(dev, name)?;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let host = openat(CWD, format!("/dev/{name}"), flags, Mode::empty())?;
-        return Ok(clone_tree(host)?);
+        return Ok(clone_entry(CWD, &format!("/dev/{name}"))?);
     }
     mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))?;
-    Ok(clone_tree(place(dev, name)?)?)
+    Ok(clone_entry(dev, name)?)
 }
 
 fn insecure_nodes(dev: &OwnedFd) -> std::io::Result<()> {
@@ -123,23 +120,24 @@ fn make_file(dev: &OwnedFd, name: &str) -> rustix::io::Result<()> {
     openat(dev, name, flags, Mode::from_raw_mode(0o666)).map(drop)
 }
 
-fn place(dev: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
-    openat(dev, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-}
-
-/// The terminal that the command shares with kiln, if there is one.
+/// The terminal that the command shares with kiln, if there is one and it has a name. A name inside lets programs
+/// find out that it is a terminal.
 fn mount_console(dev: &OwnedFd) -> rustix::io::Result<()> {
     let stdin = std::io::stdin();
     if !rustix::termios::isatty(stdin.as_fd()) {
         return Ok(());
     }
-    make_file(dev, "console")?;
-    match clone_tree(stdin.as_fd()) {
-        Ok(copy) => attach(copy, place(dev, "console")?),
-        // The terminal belongs to a mount of another namespace and cannot be shown by a name here.
-        Err(Errno::INVAL) => Ok(()),
-        Err(error) => Err(error),
+    // The descriptor belongs to a mount of the host's namespace; only a path leads to this one's copy of it.
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let host = readlinkat(CWD, "/proc/self/fd/0", Vec::new())
+        .and_then(|path| openat(CWD, path, flags, Mode::empty()));
+    let Ok(host) = host else { return Ok(()) };
+    let (shown, shared) = (fstat(&host)?, fstat(stdin.as_fd())?);
+    if (shown.st_dev, shown.st_ino) != (shared.st_dev, shared.st_ino) {
+        return Ok(());
     }
+    make_file(dev, "console")?;
+    attach_at(clone_tree(host)?, dev, "console")
 }
 
 fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
@@ -155,9 +153,7 @@ fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
     }
     let pts = pts.mount(QUIET)?;
     for (mount, name) in [(shm, "shm"), (queues, "mqueue"), (pts, "pts")] {
-        place(dev, name)
-            .and_then(|at| attach(mount, at))
-            .map_err(refused(|| format!("mount /dev/{name}")))?;
+        attach_at(mount, dev, name).map_err(refused(|| format!("mount /dev/{name}")))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, chownat, fchown, mkdir, open};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, chdir};
+use rustix::process::{Gid, Uid, chdir, setsid};
 
 use super::capability::{Setgroups, drop_to_default, keep_all};
 use super::seccomp::default_filter;
@@ -84,8 +84,12 @@ pub(super) fn become_command(command: &Prepared<'_>) -> Failure {
 
 fn give_up_rights(command: &Prepared<'_>) -> Result<()> {
     let process = &command.spec.process;
-    if !command.setting.foreground && process.user.uid != 0 {
-        own_output(process.user.uid);
+    if !command.setting.foreground {
+        // A group of its own: signals that it sends to its group reach nobody else.
+        setsid().map_err(refused(|| "make a session".to_owned()))?;
+        if process.user.uid != 0 {
+            own_output(process.user.uid);
+        }
     }
     sys::join_new_keyring().map_err(refused(|| "join a new session keyring".to_owned()))?;
     for limit in &process.rlimits {

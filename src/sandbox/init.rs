@@ -19,7 +19,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, set_dumpable_behavior,
-    setsid, umask, wait, waitpid,
+    set_parent_process_death_signal, setsid, umask, wait, waitpid,
 };
 use rustix::thread::UnshareFlags;
 
@@ -191,6 +191,8 @@ fn send(notes: &mut File, note: &Note) -> io::Result<()> {
 }
 
 fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(refused(|| "tie the first process to the keeper".to_owned()))?;
     let mut apart =
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
     if spec.network == Network::None {

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use super::socket::StandIns;
 use super::spec::Spec;
 use super::wire::{Failure, OrderRef, Report, Setting};
 use super::{Error, Exit, Io, Sandbox, userns};
@@ -59,12 +60,16 @@ impl Sandbox for Namespaces {
         }
         let setting =
             Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
+        let (spec, _stand_ins) = StandIns::of(spec)?;
         let (ours, theirs) = UnixStream::pair().map_err(talking)?;
         let child = self.spawn(theirs, &io)?;
         let mut keeper = Keeper { child, socket: ours };
         let kills = memory_kills();
         let mut said = Vec::new();
-        match keeper.send(OrderRef { spec, setting }).and_then(|()| keeper.follow(io, cancel)) {
+        match keeper
+            .send(OrderRef { spec: &spec, setting })
+            .and_then(|()| keeper.follow(io, cancel))
+        {
             Ok(report) => said = report,
             // It ended early; its status tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -8,7 +8,7 @@
 //!
 //! What a command sees: its root file system, what its mounts name, fresh /proc, /dev, /sys, two files that describe
 //! the network, and its own processes. With [`spec::Security::Default`] it has the fourteen usual capabilities, the
-//! default system call filter, and no way to open a device other than the seven harmless ones: every mount that it
+//! default system call filter, and no way to open a device other than the few harmless ones: every mount that it
 //! can write to is `nodev`. What it cannot do: see or signal processes of the host, reach files by links or `..` out
 //! of what a mount names, leave processes behind, or leave anything of the sandbox's own making in the root.
 //!
@@ -28,6 +28,7 @@ mod recording;
 mod root;
 mod seccomp;
 mod seccomp_table;
+mod socket;
 pub mod spec;
 mod sys;
 mod target;
@@ -172,10 +173,15 @@ impl Error {
                 "allow user namespaces (sysctl user.max_user_namespaces, \
                  kernel.apparmor_restrict_unprivileged_userns=0) or run kiln as root"
             }
-            Error::Setup { source, .. } => match source.raw_os_error() {
+            Error::Setup { source, operation } => match source.raw_os_error() {
+                Some(libc::EINVAL) if operation.contains("overlay") => {
+                    "kiln's state must lie on a file system that overlays can write to, \
+                     not itself an overlay: inside a container, on a volume"
+                }
                 Some(libc::EPERM | libc::EACCES) => {
                     "the kernel refused this to kiln: a container around it needs more privileges \
-                     (for instance --privileged), or user namespaces must be allowed"
+                     (for instance --privileged, or --security-opt systempaths=unconfined), \
+                     or user namespaces must be allowed"
                 }
                 Some(libc::ENODEV) => "the kernel lacks this file system: try `modprobe overlay`",
                 Some(libc::ENOSYS) => "this needs Linux 5.12 or newer",

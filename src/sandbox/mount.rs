@@ -1,7 +1,7 @@
 //! What is mounted beneath the root besides the kernel's own: the spec's mounts and the network's files.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::MountAttrFlags;
@@ -50,6 +50,9 @@ impl<'a> Mounter<'a> {
     /// Mounts one thing.
     pub(super) fn mount(&mut self, mount: &Mount) -> Result<()> {
         let target = &mount.target;
+        if !target.components().any(|part| matches!(part, Component::Normal(_))) {
+            return Err(Failure::Invalid(format!("cannot mount at `{}`", target.display())));
+        }
         let readonly = if mount.readonly { sys::MOUNT_RDONLY } else { 0 };
         match &mount.kind {
             MountKind::Bind { root, path } => {

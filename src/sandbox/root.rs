@@ -3,6 +3,7 @@
 //! Mounts are made detached and attached where they belong. The workbench is a small file system in memory, mounted
 //! over a directory that nothing else will be looked up through; it vanishes with the old root.
 
+use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,14 +12,21 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, fchmod, fchown, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, move_mount, open_tree, unmount,
+    fsopen, mount, mount_change, move_mount, open_tree, unmount,
 };
 use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root};
 
 use super::sys;
-use super::wire::{Result, refused, refused_at};
+use super::wire::{Failure, Result, refused, refused_at};
+
+/// Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
+const OVERLAY: [(&str, &str); 3] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
+/// How many bytes of options the old way of mounting takes.
+const OLD_OPTIONS: usize = 4095;
 
 /// A file system that is being configured.
 pub(super) struct NewFilesystem {
@@ -50,7 +58,7 @@ impl NewFilesystem {
     }
 
     /// Adds what the kernel has logged about the failure.
-    fn fail(&self, error: Errno) -> super::wire::Failure {
+    fn fail(&self, error: Errno) -> Failure {
         let mut log = [0_u8; 512];
         let said = rustix::io::read(&self.context, &mut log).unwrap_or(0);
         let said = String::from_utf8_lossy(&log[..said]);
@@ -72,6 +80,17 @@ pub(super) fn clone_tree(place: impl AsFd) -> rustix::io::Result<OwnedFd> {
     open_tree(place, "", flags)
 }
 
+/// [`clone_tree`] of an entry of a directory that kiln itself has filled.
+pub(super) fn clone_entry(dir: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(dir, name, flags)
+}
+
+/// [`attach`] at an entry of a directory that kiln itself has filled.
+pub(super) fn attach_at(mount: impl AsFd, dir: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    move_mount(mount, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 /// Attaches a detached mount.
 pub(super) fn attach(mount: impl AsFd, at: impl AsFd) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -86,6 +105,7 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd> {
 
 /// The writable part of an overlay.
 pub(super) struct Writable {
+    path: PathBuf,
     /// Where changes appear.
     pub(super) upper: OwnedFd,
     /// The kernel's working directory.
@@ -95,7 +115,11 @@ pub(super) struct Writable {
 impl Writable {
     /// Opens both directories.
     pub(super) fn open(upper: &Path, work: &Path) -> Result<Self> {
-        Ok(Self { upper: open_directory(upper)?, work: open_directory(work)? })
+        Ok(Self {
+            path: upper.to_owned(),
+            upper: open_directory(upper)?,
+            work: open_directory(work)?,
+        })
     }
 }
 
@@ -124,10 +148,13 @@ impl Workbench {
     /// Makes an empty directory.
     pub(super) fn directory(&mut self) -> Result<OwnedFd> {
         let name = self.next_name();
-        let made = mkdirat(&self.tree, &name, Mode::from_raw_mode(0o755)).and_then(|()| {
-            openat(&self.tree, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        });
-        made.map_err(refused(|| "make a directory in memory".to_owned()))
+        mkdirat(&self.tree, &name, Mode::from_raw_mode(0o755))
+            .and_then(|()| self.place(&name))
+            .map_err(refused(|| "make a directory in memory".to_owned()))
+    }
+
+    fn place(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        openat(&self.tree, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }
 
     /// Makes a file.
@@ -152,7 +179,7 @@ impl Workbench {
             fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
         fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
-        Ok(openat(&self.tree, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+        Ok(self.place(name)?)
     }
 
     /// Stacks layers, attaches the result, and returns its root. Without layers there is nothing to stack: the
@@ -167,7 +194,10 @@ impl Workbench {
             ([], Some(writable)) => copy_of(&writable.upper, attributes)?,
             ([], None) => return self.directory(),
             ([single], None) => copy_of(&open_directory(single)?, attributes)?,
-            _ => self.overlay(lower, writable, attributes)?,
+            _ => match self.overlay(lower, writable, attributes)? {
+                Some(whole) => whole,
+                None => return self.overlay_of_old(lower, writable, attributes),
+            },
         };
         self.put(&whole)?;
         Ok(whole)
@@ -179,18 +209,14 @@ impl Workbench {
         attach(mount, at).map_err(refused(|| "attach a mount".to_owned()))
     }
 
+    /// Makes an overlay, attached nowhere yet; `None` if the kernel does not take layers one by one.
     fn overlay(
         &self,
         lower: &[PathBuf],
         writable: Option<&Writable>,
         attributes: MountAttrFlags,
-    ) -> Result<OwnedFd> {
-        // Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
-        let mut new = NewFilesystem::open("overlay")?.set(&[
-            ("redirect_dir", "nofollow"),
-            ("metacopy", "off"),
-            ("index", "off"),
-        ])?;
+    ) -> Result<Option<OwnedFd>> {
+        let mut new = NewFilesystem::open("overlay")?.set(&OVERLAY)?;
         if self.user_namespace {
             fsconfig_set_flag(&new.context, "userxattr").map_err(|error| new.fail(error))?;
         }
@@ -205,7 +231,7 @@ impl Workbench {
             fsconfig_set_string(&new.context, "lowerdir+", name)
                 .map_err(|error| refused_at::<Errno>("add to an overlay the layer", dir)(error))?;
         }
-        if let Some(Writable { upper, work }) = writable {
+        if let Some(Writable { upper, work, .. }) = writable {
             // Without it, unmounting would write everything to the disk.
             fsconfig_set_flag(&new.context, "volatile").map_err(|error| new.fail(error))?;
             new = new.set(&[
@@ -213,7 +239,56 @@ impl Workbench {
                 ("workdir", &descriptor_path(work)),
             ])?;
         }
-        new.mount(attributes)
+        new.mount(attributes).map(Some).map_err(|failure| name_changes(failure, writable))
+    }
+
+    /// Makes and attaches an overlay on kernels before 6.7, whose options have to fit in one page.
+    fn overlay_of_old(
+        &mut self,
+        lower: &[PathBuf],
+        writable: Option<&Writable>,
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd> {
+        let lower: Vec<OwnedFd> =
+            lower.iter().map(|dir| open_directory(dir)).collect::<Result<_>>()?;
+        let names: Vec<String> = lower.iter().map(descriptor_path).collect();
+        let mut options = format!("lowerdir={}", names.join(":"));
+        for (key, value) in OVERLAY {
+            options.push_str(&format!(",{key}={value}"));
+        }
+        if self.user_namespace {
+            options.push_str(",userxattr");
+        }
+        if let Some(Writable { upper, work, .. }) = writable {
+            let (upper, work) = (descriptor_path(upper), descriptor_path(work));
+            options.push_str(&format!(",volatile,upperdir={upper},workdir={work}"));
+        }
+        let fail = || format!("mount an overlay of {} layers", lower.len());
+        if options.len() >= OLD_OPTIONS {
+            return Err(refused::<Errno>(fail)(Errno::TOOBIG));
+        }
+        let at = self.directory()?;
+        let name = self.used.to_string();
+        let options = CString::new(options).expect("descriptor paths contain no zero byte");
+        mount("overlay", descriptor_path(&at), "overlay", MountFlags::empty(), options.as_c_str())
+            .and_then(|()| self.place(&name))
+            .map_err(std::io::Error::from)
+            .and_then(|whole| {
+                sys::restrict_mount(&whole, u64::from(attributes.bits()))?;
+                Ok(whole)
+            })
+            .map_err(refused(fail))
+    }
+}
+
+/// The kernel says most of why an overlay cannot be mounted in its own log only: at least the place is named.
+fn name_changes(failure: Failure, writable: Option<&Writable>) -> Failure {
+    match (failure, writable) {
+        (Failure::Refused { operation, errno }, Some(Writable { path, .. })) => {
+            let operation = format!("{operation} with changes in `{}`", path.display());
+            Failure::Refused { operation, errno }
+        }
+        (failure, _) => failure,
     }
 }
 
@@ -252,4 +327,47 @@ pub(super) fn change_root(root: &OwnedFd) -> Result<()> {
 pub(super) fn make_private() -> Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(refused(|| "make mounts private".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+
+    #[test]
+    fn old_kernels_stack_layers_too() {
+        sys::unshare(UnshareFlags::NEWNS).unwrap();
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let sub = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let lower: Vec<PathBuf> = (0..100).map(|number| sub(&format!("layer:{number},"))).collect();
+        std::fs::write(lower[99].join("low"), "").unwrap();
+        let (upper, work) = (sub("upper"), sub("work"));
+        let made = make_private().and_then(|()| {
+            let writable = Writable::open(&upper, &work)?;
+            let mut bench = Workbench::new(&writable.upper, false)?;
+            bench.overlay_of_old(&lower, Some(&writable), MountAttrFlags::MOUNT_ATTR_NODEV)
+        });
+        let root = made.unwrap_or_else(|failure| panic!("{failure:?}"));
+        rustix::fs::accessat(
+            &root,
+            "low",
+            rustix::fs::Access::EXISTS,
+            rustix::fs::AtFlags::empty(),
+        )
+        .unwrap();
+        mkdirat(&root, "new", Mode::from_raw_mode(0o755)).unwrap();
+        fchdir(&root).unwrap();
+        unmount(".", UnmountFlags::DETACH).unwrap();
+        drop(root);
+        chdir("/").unwrap();
+        unmount(&upper, UnmountFlags::DETACH).unwrap();
+        assert!(upper.join("new").is_dir());
+        // The overlay's work directory has no permissions.
+        crate::fs::remove_tree(&work).unwrap();
+    }
 }

@@ -1,7 +1,6 @@
 //! The default system call filter: a balanced tree of range comparisons over [`super::seccomp_table`].
 //!
-//! The kernel runs a filter once per system call number when it is installed, so the tree's depth (seven comparisons)
-//! is what an installation costs. Refused calls get EPERM; `clone3` and numbers newer than the profile get ENOSYS, on
+//! The kernel runs a filter once per system call number when it is installed, so the tree is balanced by numbers. Refused calls get EPERM; `clone3` and numbers newer than the profile get ENOSYS, on
 //! which programs fall back, as runc does. Unlike moby's profile: 32-bit ARM programs and x32 programs get EPERM for
 //! every call instead of a filter of their own, and pushing input into a terminal (TIOCSTI, TIOCLINUX) is refused,
 //! because a command in the foreground shares kiln's terminal.
@@ -29,6 +28,9 @@ const PERSONALITIES: &[u32] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const SOCKET_FAMILIES: &[u32] = &[38, 40];
 /// TIOCSTI and TIOCLINUX.
 const TERMINAL_INPUT: &[u32] = &[0x5412, 0x541c];
+
+/// Above all numbers of real system calls.
+const LAST_CALL: u32 = 500;
 
 const NUMBER_OFFSET: u32 = 0;
 const ARCH_OFFSET: u32 = 4;
@@ -81,7 +83,7 @@ fn tree(segments: &[(u32, Verdict)]) -> Vec<sock_filter> {
     if let [(_, verdict)] = segments {
         return leaf(*verdict);
     }
-    let (left, right) = segments.split_at(segments.len() / 2);
+    let (left, right) = segments.split_at(middle(segments));
     let pivot = right[0].0;
     let (left, right) = (tree(left), tree(right));
     let over = u8::try_from(left.len()).expect("half a table fits in a short jump");
@@ -89,6 +91,16 @@ fn tree(segments: &[(u32, Verdict)]) -> Vec<sock_filter> {
     code.extend(left);
     code.extend(right);
     code
+}
+
+/// Where to divide segments so that each side has half of the numbers: what an installation pays for is the number of
+/// comparisons summed over all system calls, not the longest path.
+fn middle(segments: &[(u32, Verdict)]) -> usize {
+    let end = |at: usize| segments[at].0.min(LAST_CALL);
+    let (first, last) = (end(0), end(segments.len() - 1));
+    let half = first + (last - first) / 2;
+    let nearest = (1..segments.len()).min_by_key(|&at| end(at).abs_diff(half));
+    nearest.expect("there are at least two segments")
 }
 
 fn leaf(verdict: Verdict) -> Vec<sock_filter> {

@@ -35,9 +35,10 @@ pub enum Root {
     Overlay {
         /// Read-only directories, uppermost first.
         lower: Vec<PathBuf>,
-        /// The writable directory: the diff.
+        /// The writable directory: the diff. Its own mode and owner are those of `/` inside.
         upper: PathBuf,
-        /// The overlay's work directory, on the same file system as `upper`, empty.
+        /// The overlay's work directory, on the same file system as `upper`, empty. It serves one run and is to be
+        /// removed afterwards: the kernel refuses to mount it again.
         work: PathBuf,
     },
     /// A directory as it is (the copy snapshotter).
@@ -59,7 +60,7 @@ pub struct Mount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
     /// `path` (which may be `/`) beneath the host directory `root`, resolved without ever leaving it. Both files
-    /// and directories; a link that leads outside is an error.
+    /// and directories; links and `..` are taken as if `root` were `/`, and what is then not there is an error.
     Bind {
         /// A host directory.
         root: PathBuf,
@@ -92,7 +93,8 @@ pub enum MountKind {
         /// Group.
         gid: u32,
     },
-    /// A Unix socket of the host.
+    /// A Unix socket of the host. If its mode or owner differ from those wanted, the command gets a socket that has
+    /// them and passes everything on.
     Socket {
         /// The host's path.
         path: PathBuf,
