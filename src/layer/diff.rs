@@ -55,7 +55,7 @@ pub enum Opacity {
 /// Returns how `upper` changes `base`. The records come in any order, the root directory's is optional.
 pub fn diff_upper(base: &Tree, mut upper: Vec<(TreePath, Found)>) -> Result<Changes> {
     upper.sort_by(|(a, _), (b, _)| a.cmp(b));
-    upper.iter_mut().for_each(|(_, found)| drop_overlay_xattrs(found));
+    upper.iter_mut().for_each(|(_, found)| tidy(found));
     let changed_inodes = changed_inodes(base, &upper);
     let present: HashSet<&TreePath> = upper.iter().map(|(path, _)| path).collect();
     let mut changes = Changes::new();
@@ -133,7 +133,11 @@ fn remove_children(
     }
 }
 
-fn drop_overlay_xattrs(found: &mut Found) {
+/// Drops what overlayfs added, and the ties between symbolic links, which are as good as two links.
+fn tidy(found: &mut Found) {
+    if let Found::Other { kind: Kind::Symlink { .. }, inode, .. } = found {
+        *inode = None;
+    }
     if let Found::Directory { meta, .. } | Found::Other { meta, .. } = found {
         meta.xattrs.retain(|name, _| !is_overlay_xattr(name));
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::error::{Result, misfit};
-use super::node::{LinkGroup, Node};
+use super::node::{LinkGroup, Node, NodeKind};
 use super::tree::default_directory;
 use super::{Change, Changes, Kind, Metadata, Tree, TreePath};
 
@@ -100,10 +100,17 @@ impl Edit {
         Ok(removed)
     }
 
-    /// Makes `path` another name of the file at `to`.
+    /// Makes `path` another name of the file at `to`; of a symbolic link, a second one like it.
     pub fn link(&mut self, path: &TreePath, to: &TreePath) -> Result<()> {
         if path == to {
             return Err(misfit(path, "is a hard link to itself"));
+        }
+        if let Some(node) = self.tree.get(to)
+            && matches!(node.body(), NodeKind::Symlink { .. })
+        {
+            // A second name of a symbolic link is as good as a second link.
+            let copy = node.alone(node.meta().clone());
+            return self.put(path, copy);
         }
         let group = self.tree.get(to).and_then(Node::group).cloned();
         let group = match group {
@@ -177,7 +184,7 @@ impl Edit {
     }
 
     /// Returns the tree and how it differs from the base.
-    pub fn finish(self) -> (Tree, Changes) {
+    pub fn finish(mut self) -> (Tree, Changes) {
         let mut changes = Changes::new();
         let mut firsts: HashMap<LinkGroup, TreePath> = HashMap::new();
         for path in &self.touched {
@@ -193,7 +200,21 @@ impl Edit {
             }
         }
         include_parents(&mut changes, &self.tree);
+        self.name_groups(firsts);
         (self.tree, changes)
+    }
+
+    /// Names each group after its first name, as whoever applies the changes will, so that the identities agree.
+    fn name_groups(&mut self, mut firsts: HashMap<LinkGroup, TreePath>) {
+        firsts.retain(|group, first| group.first() != first);
+        let named: HashMap<_, _> =
+            firsts.into_iter().map(|(group, first)| (group, LinkGroup::new(first))).collect();
+        for path in &self.touched {
+            let group = self.tree.get(path).and_then(Node::group);
+            if let Some(group) = group.and_then(|group| named.get(group)) {
+                self.tree.regroup(path, group);
+            }
+        }
     }
 
     fn change_of(

@@ -202,6 +202,16 @@ impl Tree {
         Ok(())
     }
 
+    /// Moves what is at a path to another group.
+    pub(super) fn regroup(&mut self, path: &TreePath, group: &LinkGroup) {
+        let name = path.name().unwrap_or_default();
+        // What is at the path has a parent, so there is nothing to go wrong.
+        let children = self.children_of_parent(path).ok();
+        if let Some(node) = children.and_then(|children| children.get_mut(name)) {
+            Node::changed(node).group = Some(group.clone());
+        }
+    }
+
     /// Returns every name of a group, in order.
     pub(super) fn names_of(&self, group: &LinkGroup) -> Vec<TreePath> {
         let names = self.walk(&TreePath::root()).filter(|(_, node)| node.group() == Some(group));
