@@ -1,13 +1,27 @@
-//! One build from request to outcome.
+//! One build from request to outcome: the whole story on one screen, in [`build`].
+
+mod finish;
+mod inputs;
+mod plan;
+mod report;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use inputs::Inputs;
+pub use plan::lower;
+pub use web::Web;
+
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::event::{Cancel, Reporter};
+use crate::event::{Cancel, Event, Reporter};
 use crate::export::Output;
+use crate::sandbox::Namespaces;
+use crate::solve::Solver;
 pub use crate::solve::secret::{Secret, SecretSource};
+use crate::source::image::Images;
+use crate::store::Store;
 
 /// Everything that a build is asked to do; made by the command line, complete in itself.
 #[derive(Debug, Clone)]
@@ -160,6 +174,46 @@ pub fn build(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Outcome, Vec<Diagnostic>> {
-    let _ = (request, reporter, cancel);
-    Err(vec![Diagnostic::new(crate::diagnostic::Blame::Kiln, "the builder is not wired up yet")])
+    let store = Store::open(&request.state).map_err(report::store)?;
+    let inputs = Inputs::read(request, &store)?;
+    let file = inputs.parse()?;
+    let web = Web::new(request, cancel)?;
+    let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
+    let plan = plan::lower(&inputs, &file, &images, reporter)?;
+    for message in &plan.warnings {
+        reporter.report(Event::Warning { message: message.clone() });
+    }
+    let sandbox = Namespaces::new(request.init.clone());
+    let contexts = inputs.contexts(&plan.graph, &store)?;
+    let solver = Solver {
+        store: &store,
+        images: &images,
+        agent: &web.agent,
+        sandbox: &sandbox,
+        graph: &plan.graph,
+        reporter,
+        cancel: cancel.clone(),
+        contexts,
+        secrets: &request.secrets,
+        ssh: &request.ssh,
+        hosts: &request.add_hosts,
+        ulimits: &request.ulimits,
+        shm_size: request.shm_size,
+        jobs: request.jobs,
+        epoch: inputs.epoch,
+    };
+    let solved = plan.result.map(|id| solver.solve(id)).transpose();
+    let state = solved.map_err(|error| report::solve(&inputs, &plan, error))?;
+    finish::finish(
+        &finish::Finish {
+            request,
+            store: &store,
+            images: &images,
+            inputs: &inputs,
+            reporter,
+            cancel,
+        },
+        &plan,
+        state.as_deref(),
+    )
 }

@@ -1,0 +1,128 @@
+//! From the solved file system to outputs and names.
+
+use super::{Build, Inputs, Outcome, Squash, report};
+use crate::diagnostic::Diagnostic;
+use crate::event::{Cancel, Event, Reporter, StepId};
+use crate::export::image::{Finished, Image, ImageLayer};
+use crate::export::{ExportError, Exporter, Output, OutputKind};
+use crate::graph::Lowered;
+use crate::oci::Reference;
+use crate::snapshot::Snapshots;
+use crate::solve::State;
+use crate::source::image::{Images, remember_chain};
+use crate::store::Store;
+
+/// What finishing needs.
+pub(super) struct Finish<'a> {
+    pub(super) request: &'a Build,
+    pub(super) store: &'a Store,
+    pub(super) images: &'a Images<'a>,
+    pub(super) inputs: &'a Inputs,
+    pub(super) reporter: &'a dyn Reporter,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Puts the image together and writes every output.
+pub(super) fn finish(
+    finish: &Finish<'_>,
+    plan: &Lowered,
+    state: Option<&State>,
+) -> Result<Outcome, Vec<Diagnostic>> {
+    let step = StepId(plan.graph.len() as u32);
+    let start = std::time::Instant::now();
+    finish.reporter.report(Event::Started { step, name: "exporting".to_owned() });
+    let result = export(finish, plan, state, step);
+    finish.reporter.report(match &result {
+        Ok(_) => Event::Done { step, took: start.elapsed() },
+        Err(ExportError::Canceled) => Event::Canceled { step },
+        Err(error) => Event::Failed { step, message: error.to_string() },
+    });
+    result.map_err(|error| report::export(&error))
+}
+
+fn export(
+    finish: &Finish<'_>,
+    plan: &Lowered,
+    state: Option<&State>,
+    step: StepId,
+) -> Result<Outcome, ExportError> {
+    let image = assemble(finish, plan, state)?;
+    let progress = |what: &str, current, total| {
+        finish.reporter.report(Event::Progress { step, what: what.to_owned(), current, total });
+    };
+    let exporter = Exporter { store: finish.store, progress: &progress, cancel: finish.cancel };
+    let mut names = Vec::new();
+    let mut first: Option<Finished> = None;
+    for output in outputs(finish.request) {
+        let mut tags = finish.inputs.tags.clone();
+        for name in &output.names {
+            tags.push(
+                Reference::parse(name).map_err(|e| ExportError::Format(e.to_string()))?.or_latest(),
+            );
+        }
+        let finished = exporter.export(&image, &output, &tags)?;
+        names.extend(tags.iter().map(ToString::to_string));
+        first.get_or_insert(finished);
+    }
+    names.dedup();
+    let finished = first.ok_or_else(|| ExportError::Format("there is no output".to_owned()))?;
+    Ok(Outcome {
+        manifest: finished.manifest.digest,
+        manifest_size: finished.manifest.size,
+        media_type: finished.manifest.media_type.to_string(),
+        config: finished.config.digest,
+        names,
+    })
+}
+
+fn outputs(request: &Build) -> Vec<Output> {
+    if !request.outputs.is_empty() {
+        return request.outputs.clone();
+    }
+    vec![Output {
+        kind: OutputKind::Image,
+        dest: None,
+        names: Vec::new(),
+        compression: None,
+        level: None,
+        force_compression: false,
+        oci_media_types: None,
+        rewrite_timestamp: false,
+    }]
+}
+
+fn assemble(
+    finish: &Finish<'_>,
+    plan: &Lowered,
+    state: Option<&State>,
+) -> Result<Image, ExportError> {
+    let snapshots = Snapshots::new(finish.store);
+    let base_layers = match &plan.base {
+        Some((request, _)) => finish.images.resolve(request)?.manifest.layers,
+        None => Vec::new(),
+    };
+    let mut layers: Vec<ImageLayer> = Vec::new();
+    let mut base_count = 0;
+    for link in state.map_or_else(Vec::new, State::chain) {
+        let is_base = link.base.is_none() && link.created == 0 && !base_layers.is_empty();
+        for id in &link.own {
+            let diff_id = snapshots.diff_id(*id)?;
+            let blob = base_layers.get(layers.len()).filter(|_| is_base).cloned();
+            let created = (!is_base).then_some(link.created);
+            layers.push(ImageLayer { id: *id, diff_id, blob, created });
+        }
+        if is_base {
+            base_count = layers.len();
+        }
+    }
+    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
+    for (index, layer) in layers.iter().enumerate().skip(base_count) {
+        remember_chain(finish.store, &diff_ids[..=index], layer.id)?;
+    }
+    let image = Image::new(plan.config.clone(), layers, finish.inputs.epoch);
+    match finish.request.squash {
+        Squash::No => Ok(image),
+        Squash::Stage => image.squash(snapshots, base_count),
+        Squash::All => image.squash(snapshots, 0),
+    }
+}

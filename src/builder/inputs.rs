@@ -1,0 +1,309 @@
+//! What the request names, read and checked: Dockerfile, contexts, platform, names.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{Build, Context, DockerfileSource, NetworkMode, NoCache, report};
+use crate::diagnostic::{Blame, Diagnostic, Place};
+use crate::dockerfile::ast::{Dockerfile, Span};
+use crate::fs;
+use crate::graph::{
+    CopySource, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op, Request,
+    RunMountKind, RunNetwork, context_key,
+};
+use crate::layer::{LastLink, Tree, TreePath};
+use crate::oci::{Platform, Reference};
+use crate::solve::ContextFiles;
+use crate::source::archive;
+use crate::source::context::{LocalContext, find_ignore_file};
+use crate::store::Store;
+
+type Checked<T> = Result<T, Vec<Diagnostic>>;
+
+/// The largest Dockerfile that is read.
+const DOCKERFILE_LIMIT: u64 = 64 << 20;
+
+/// What the request names.
+pub struct Inputs {
+    /// The Dockerfile's name as the user gave it.
+    pub display: String,
+    /// The Dockerfile's bytes.
+    pub text: Vec<u8>,
+    /// What lowering is told.
+    pub request: Request,
+    /// Names for the result.
+    pub tags: Vec<Reference>,
+    /// SOURCE_DATE_EPOCH
+    pub epoch: Option<i64>,
+    context: MainContext,
+}
+
+enum MainContext {
+    Local { root: PathBuf, dockerfile: Option<PathBuf> },
+    Tree(Tree),
+    Empty,
+}
+
+impl Inputs {
+    /// Reads and checks what the request names.
+    pub fn read(request: &Build, store: &Store) -> Checked<Self> {
+        let mut context = match &request.context {
+            Context::Directory(root) => {
+                MainContext::Local { root: canonical(root)?, dockerfile: None }
+            }
+            Context::Archive(path) => {
+                let file = fs::open(path).map_err(report::path)?;
+                MainContext::Tree(archive::read(file, store).map_err(|e| report::source(&e))?)
+            }
+            Context::Empty => MainContext::Empty,
+        };
+        let (display, text) = dockerfile(&request.dockerfile, &context)?;
+        if let (MainContext::Local { dockerfile, .. }, DockerfileSource::File { path, .. }) =
+            (&mut context, &request.dockerfile)
+        {
+            *dockerfile = Some(path.clone());
+        }
+        let epoch = epoch(request)?;
+        let lowering = lowering_request(request)?;
+        let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
+        Ok(Self { display, text, request: lowering, tags, epoch, context })
+    }
+
+    /// Parses the Dockerfile.
+    pub fn parse(&self) -> Checked<Dockerfile> {
+        if self.text.is_empty() {
+            let hint = Some("it needs at least a FROM instruction".to_owned());
+            let message = format!("the Dockerfile `{}` is empty", self.display);
+            return Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)]);
+        }
+        Dockerfile::parse(&self.text).map_err(|errors| {
+            let diagnostic = |error: &crate::dockerfile::ParseError| {
+                let mut diagnostic =
+                    Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint());
+                diagnostic.place = Some(self.place(error.span));
+                diagnostic.causes_of(error)
+            };
+            errors.iter().map(diagnostic).collect()
+        })
+    }
+
+    /// Returns a place in the Dockerfile.
+    pub fn place(&self, span: Span) -> Place {
+        let text = String::from_utf8_lossy(&self.text).into_owned();
+        let end = span.end.min(text.len());
+        Place { file: self.display.clone(), start: span.start.min(end), end, text }
+    }
+
+    /// Returns the contexts that a graph uses, with what it uses of them.
+    pub(super) fn contexts(
+        &self,
+        graph: &Graph,
+        _store: &Store,
+    ) -> Checked<Vec<(FilesSource, ContextFiles)>> {
+        let mut contexts = Vec::new();
+        for (id, vertex) in graph.iter() {
+            let Op::Files(source) = &vertex.op else { continue };
+            let paths = used_paths(graph, id);
+            let files = match (source, &self.context) {
+                (FilesSource::Named(root), _) => {
+                    let ignore = find_ignore_file(root, None).map_err(|e| report::source(&e))?;
+                    ContextFiles::Local(LocalContext { root: root.clone(), ignore, paths })
+                }
+                (FilesSource::Main, MainContext::Local { root, dockerfile }) => {
+                    let ignore = find_ignore_file(root, dockerfile.as_deref());
+                    let ignore = ignore.map_err(|e| report::source(&e))?;
+                    ContextFiles::Local(LocalContext { root: root.clone(), ignore, paths })
+                }
+                (FilesSource::Main, MainContext::Tree(tree)) => ContextFiles::Tree(tree.clone()),
+                (FilesSource::Main, MainContext::Empty) => continue,
+            };
+            contexts.push((source.clone(), files));
+        }
+        Ok(contexts)
+    }
+}
+
+/// Returns the paths of a context that a graph reads.
+fn used_paths(graph: &Graph, context: crate::graph::VertexId) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (_, vertex) in graph.iter() {
+        match &vertex.op {
+            Op::File(file) => {
+                for action in &file.actions {
+                    if let FileAction::Copy(copy) = action
+                        && let CopySource::Vertex { id: Some(id), path, .. } = &copy.source
+                        && *id == context
+                    {
+                        paths.push(path.clone());
+                    }
+                }
+            }
+            Op::Run(run) => {
+                for mount in &run.mounts {
+                    match &mount.kind {
+                        RunMountKind::Bind { input: Some(id), source, .. } if *id == context => {
+                            paths.push(source.clone());
+                        }
+                        RunMountKind::Cache(cache) if cache.input == Some(context) => {
+                            paths.push(cache.source.clone());
+                        }
+                        RunMountKind::Bind { .. }
+                        | RunMountKind::Cache(_)
+                        | RunMountKind::Tmpfs { .. }
+                        | RunMountKind::Secret(_)
+                        | RunMountKind::Ssh(_)
+                        | RunMountKind::Script { .. } => {}
+                    }
+                }
+            }
+            Op::Image(_) | Op::Files(_) | Op::Http(_) => {}
+        }
+    }
+    paths
+}
+
+fn canonical(path: &Path) -> Checked<PathBuf> {
+    std::fs::canonicalize(path)
+        .map_err(|error| report::path(fs::PathError::of("open", path)(error)))
+}
+
+fn dockerfile(source: &DockerfileSource, context: &MainContext) -> Checked<(String, Vec<u8>)> {
+    match source {
+        DockerfileSource::Text { display, text } => Ok((display.clone(), text.clone())),
+        DockerfileSource::File { path, display } => {
+            let missing = |error: fs::PathError| match error.is_not_found() {
+                true => no_dockerfile(display),
+                false => report::path(error),
+            };
+            let file = fs::open(path).map_err(missing)?;
+            let mut text = Vec::new();
+            let read = file.take(DOCKERFILE_LIMIT).read_to_end(&mut text);
+            read.map_err(|error| report::path(fs::PathError::of("read", path)(error)))?;
+            Ok((display.clone(), text))
+        }
+        DockerfileSource::InContext(name) => {
+            let MainContext::Tree(tree) = context else { return Err(no_dockerfile(name)) };
+            let path = TreePath::clean(name).unwrap_or_default();
+            let path = tree.resolve(&path, LastLink::Follow).unwrap_or(path);
+            let mut text = Vec::new();
+            let file = tree.open(&path).map_err(|_| no_dockerfile(name))?;
+            let read = file.take(DOCKERFILE_LIMIT).read_to_end(&mut text);
+            read.map_err(|error| report::path(fs::PathError::of("read", path.as_path())(error)))?;
+            Ok((name.clone(), text))
+        }
+    }
+}
+
+fn no_dockerfile(name: &str) -> Vec<Diagnostic> {
+    let hint = "name another one with `-f`, or run kiln in the directory that has it";
+    vec![
+        Diagnostic::new(Blame::Input, format!("there is no Dockerfile `{name}`"))
+            .hint(Some(hint.to_owned())),
+    ]
+}
+
+fn reference(text: &str) -> Checked<Reference> {
+    Reference::parse(text).map(Reference::or_latest).map_err(|error| {
+        let hint = error.hint();
+        vec![Diagnostic::new(Blame::Input, error.to_string()).hint(hint)]
+    })
+}
+
+fn epoch(request: &Build) -> Checked<Option<i64>> {
+    let given = request.build_args.iter().rev().find(|(key, _)| key == "SOURCE_DATE_EPOCH");
+    match given.map(|(_, value)| value.as_str()) {
+        None => Ok(request.source_date_epoch),
+        Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            let hint = Some("give it as seconds since 1970-01-01".to_owned());
+            let message = format!("SOURCE_DATE_EPOCH is `{text}`, which is no number");
+            vec![Diagnostic::new(Blame::Input, message).hint(hint)]
+        }),
+    }
+}
+
+fn lowering_request(request: &Build) -> Checked<Request> {
+    let platform = match request.platforms.as_slice() {
+        [] => None,
+        [one] if one == "local" => Some(Platform::host()),
+        [one] => Some(Platform::parse(one).map_err(|error| {
+            let hint = error.hint();
+            vec![Diagnostic::new(Blame::Input, error.to_string()).hint(hint)]
+        })?),
+        _ => {
+            let message = "building for several platforms at once is not supported yet";
+            let hint = Some("build each platform by itself".to_owned());
+            return Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)]);
+        }
+    };
+    let mut named_contexts = BTreeMap::new();
+    for (name, value) in &request.named_contexts {
+        let (name, suffix) = match name.split_once("::") {
+            Some((name, platform)) => (name, format!("::{platform}")),
+            None => (name.as_str(), String::new()),
+        };
+        named_contexts
+            .insert(format!("{}{suffix}", context_key(name)), named_context(name, value)?);
+    }
+    Ok(Request {
+        target: request.target.clone(),
+        build_args: request.build_args.iter().cloned().collect(),
+        labels: request.labels.clone(),
+        build_platform: Platform::host(),
+        platform,
+        named_contexts,
+        network: match request.network {
+            NetworkMode::Default => RunNetwork::Default,
+            NetworkMode::Host => RunNetwork::Host,
+            NetworkMode::None => RunNetwork::None,
+        },
+        no_cache: match &request.no_cache {
+            NoCache::Never => None,
+            NoCache::All => Some(Vec::new()),
+            NoCache::Stages(names) => Some(names.iter().map(|name| name.to_lowercase()).collect()),
+        },
+    })
+}
+
+/// Reads the value of `--build-context`.
+fn named_context(name: &str, value: &str) -> Checked<NamedContext> {
+    if let Some(reference) = value.strip_prefix("docker-image://") {
+        return match reference {
+            "scratch" => Ok(NamedContext::Scratch),
+            text => Ok(NamedContext::Image(ImageLocation::Reference(self::reference(text)?))),
+        };
+    }
+    if let Some(layout) = value.strip_prefix("oci-layout://") {
+        let (path, selector) = split_layout(layout);
+        return Ok(NamedContext::Image(ImageLocation::Layout(
+            canonical(Path::new(path))?,
+            selector,
+        )));
+    }
+    let unsupported = ["http://", "https://", "git://", "ssh://", "git@", "target:"];
+    if unsupported.iter().any(|scheme| value.starts_with(scheme)) {
+        let message =
+            format!("the context `{name}` is `{value}`, a kind that is not supported yet");
+        let hint = "use a directory, docker-image:// or oci-layout://".to_owned();
+        return Err(vec![Diagnostic::new(Blame::Input, message).hint(Some(hint))]);
+    }
+    let path = Path::new(value);
+    if !path.is_dir() {
+        let message = format!("the context `{name}` is `{value}`, which is no directory");
+        let hint = "use a directory, docker-image:// or oci-layout://".to_owned();
+        return Err(vec![Diagnostic::new(Blame::Input, message).hint(Some(hint))]);
+    }
+    Ok(NamedContext::Directory(canonical(path)?))
+}
+
+/// Splits `dir:tag` and `dir@digest`.
+fn split_layout(text: &str) -> (&str, Option<String>) {
+    if let Some((path, digest)) = text.rsplit_once('@') {
+        return (path, Some(digest.to_owned()));
+    }
+    match text.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
+        _ => (text, None),
+    }
+}

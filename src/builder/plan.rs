@@ -1,0 +1,99 @@
+//! Lowering with everything that it needs: images are resolved, several at once, until the graph is complete.
+
+use super::{Inputs, report};
+use crate::diagnostic::{Blame, Diagnostic};
+use crate::dockerfile::ast::{Dockerfile, Span};
+use crate::event::{Event, Reporter, StepId};
+use crate::graph::{self, Base, Bases, Failure, ImageLocation, ImageRequest, Lowered};
+use crate::source::SourceError;
+use crate::source::image::Images;
+
+/// Steps before the graph has numbers of their own, far above any vertex.
+const FIRST_STEP: u32 = 1 << 24;
+
+/// Lowers a Dockerfile, resolving the images that it names.
+pub fn lower(
+    inputs: &Inputs,
+    file: &Dockerfile,
+    images: &Images<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut bases = Bases::new();
+    let mut step = FIRST_STEP;
+    loop {
+        match graph::lower(file, &inputs.request, &bases) {
+            Ok(lowered) => return Ok(lowered),
+            Err(Failure::Error(error)) => {
+                let mut diagnostic = Diagnostic::new(Blame::Input, error.message).hint(error.hint);
+                diagnostic.place = error.span.map(|span| inputs.place(span));
+                return Err(vec![diagnostic]);
+            }
+            Err(Failure::Need(needed)) => {
+                resolve(inputs, &needed, &mut bases, (images, reporter, &mut step))?;
+            }
+        }
+    }
+}
+
+fn resolve(
+    inputs: &Inputs,
+    needed: &[(ImageRequest, Option<Span>)],
+    bases: &mut Bases,
+    (images, reporter, step): (&Images<'_>, &dyn Reporter, &mut u32),
+) -> Result<(), Vec<Diagnostic>> {
+    let first = *step;
+    *step += needed.len() as u32;
+    let results: Vec<Result<Base, SourceError>> = std::thread::scope(|scope| {
+        let look_up = |(index, (request, _)): (usize, &(ImageRequest, Option<Span>))| {
+            let step = StepId(first + index as u32);
+            let request = request.clone();
+            scope.spawn(move || observed(step, &request, images, reporter))
+        };
+        let workers: Vec<_> = needed.iter().enumerate().map(look_up).collect();
+        workers.into_iter().map(|worker| worker.join().expect("resolving does not panic")).collect()
+    });
+    let mut failures = Vec::new();
+    for ((request, span), result) in needed.iter().zip(results) {
+        match result {
+            Ok(base) => drop(bases.insert(request.clone(), base)),
+            Err(error) => {
+                let mut diagnostics = report::source(&error);
+                for diagnostic in &mut diagnostics {
+                    diagnostic.message = format!("cannot find the base image `{}`", name(request));
+                    diagnostic.causes.insert(0, error.to_string());
+                    diagnostic.place = span.map(|span| inputs.place(span));
+                }
+                failures.append(&mut diagnostics);
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+fn name(request: &ImageRequest) -> String {
+    match &request.location {
+        ImageLocation::Reference(reference) => reference.familiar(),
+        ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
+        ImageLocation::Layout(path, Some(selector)) => {
+            format!("oci-layout://{}:{selector}", path.display())
+        }
+    }
+}
+
+/// Resolves an image; people hear of it only if it takes the network.
+fn observed(
+    step: StepId,
+    request: &ImageRequest,
+    images: &Images<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Base, SourceError> {
+    let start = std::time::Instant::now();
+    let name = format!("[internal] load metadata for {}", name(request));
+    reporter.report(Event::Started { step, name });
+    let result = images.base(request);
+    reporter.report(match &result {
+        Ok(_) => Event::Done { step, took: start.elapsed() },
+        Err(error) => Event::Failed { step, message: error.to_string() },
+    });
+    result
+}
