@@ -270,6 +270,9 @@ impl Walk<'_> {
     }
 
     fn run(&mut self, wanted: &[TreePath]) -> Result<(), SourceError> {
+        let fail = |errno: rustix::io::Errno| PathError::of("read", self.root)(errno.into());
+        let stat = rustix::fs::stat(self.root).map_err(fail)?;
+        self.entries.push(Entry { path: TreePath::root(), stat });
         for path in wanted {
             if let Some(progress) = self.descend_to(path)? {
                 self.from(path, progress)?;
