@@ -1,11 +1,13 @@
-//! The kiln program.
+//! The kiln program: hands its arguments to `cli` and its result to the shell.
+
+mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: this is the process that makes a sandbox, and it must stay small and single.
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == "sandbox-init") {
+    // The sandbox's helper must run before anything that could start a thread.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "sandbox-init") {
         return ExitCode::from(kiln::sandbox::init_main());
     }
-    ExitCode::SUCCESS
+    ExitCode::from(cli::run())
 }

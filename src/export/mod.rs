@@ -8,6 +8,7 @@ mod blob;
 mod docker;
 pub mod image;
 mod layout;
+pub mod output;
 mod rootfs;
 
 use std::io;

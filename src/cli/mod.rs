@@ -1,0 +1,120 @@
+//! The command line: one variant and one arm for each command. Only this folder prints.
+
+mod build;
+mod flags;
+mod plain;
+mod progress;
+mod rawjson;
+mod report;
+mod signals;
+mod sizes;
+mod tty;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use kiln::diagnostic::{Blame, Diagnostic};
+
+/// Why a command ends without having done what it should.
+pub(crate) enum Failure {
+    /// Something to report.
+    Diagnostics(Vec<Diagnostic>),
+    /// The user stopped it.
+    Canceled,
+    /// It ends with a code of its own, and all is said.
+    Code(u8),
+}
+
+impl Failure {
+    /// A mistake in what the user gave.
+    pub(crate) fn input(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        Self::Diagnostics(vec![Diagnostic::new(Blame::Input, message).hint(hint)])
+    }
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Diagnostics(diagnostics)
+    }
+}
+
+/// The result of a command.
+pub(crate) type Done = Result<(), Failure>;
+
+/// Builds OCI images from Dockerfiles: no daemon, no root.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    /// Where images, layers and the cache are kept
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_ROOT")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<flags::BuildFlags>),
+}
+
+/// Runs the program; returns its exit code.
+pub(crate) fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap prints either where it belongs.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let root = cli.root.unwrap_or_else(default_root);
+    let caught = std::panic::catch_unwind(|| match cli.command {
+        Command::Build(flags) => build::run(root, *flags),
+    });
+    match caught {
+        Ok(Ok(())) => 0,
+        Ok(Err(Failure::Diagnostics(diagnostics))) => report::print(&diagnostics),
+        Ok(Err(Failure::Canceled)) => {
+            warn("canceled");
+            130
+        }
+        Ok(Err(Failure::Code(code))) => code,
+        Err(_) => {
+            warn("this is a bug in kiln; please report it with the message above");
+            70
+        }
+    }
+}
+
+/// The state root if none is named.
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/kiln");
+    }
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = variable("XDG_DATA_HOME");
+    let data = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    data.unwrap_or_else(std::env::temp_dir).join("kiln")
+}
+
+/// Writes data to standard output; a reader that went away is no error.
+pub(crate) fn print(text: &str) -> Done {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = "cannot write to standard output";
+            Err(Failure::from(vec![Diagnostic::new(Blame::Machine, message).causes_of(&error)]))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line for people.
+pub(crate) fn warn(line: &str) {
+    // There is nowhere to say that standard error cannot be written to.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
