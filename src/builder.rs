@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use inputs::Inputs;
-pub use plan::lower;
 pub use web::Web;
 
 use crate::diagnostic::Diagnostic;
@@ -177,7 +176,7 @@ pub fn build(
     let store = Store::open(&request.state).map_err(report::store)?;
     let inputs = Inputs::read(request, &store)?;
     let file = inputs.parse()?;
-    let web = Web::new(request, cancel)?;
+    let web = Web::new(&request.registry, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = plan::lower(&inputs, &file, &images, reporter)?;
     for message in &plan.warnings {
@@ -216,4 +215,18 @@ pub fn build(
         &plan,
         state.as_deref(),
     )
+}
+
+/// Says what a build would do, without doing it.
+pub fn plan(
+    request: &Build,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<crate::graph::Lowered, Vec<Diagnostic>> {
+    let store = Store::open(&request.state).map_err(report::store)?;
+    let inputs = Inputs::read(request, &store)?;
+    let file = inputs.parse()?;
+    let web = Web::new(&request.registry, cancel)?;
+    let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
+    plan::lower(&inputs, &file, &images, reporter)
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 7 cli
-//! 6 builder
+//! 6 builder runner
 //! 5 solve export
 //! 4 source
 //! 3 snapshot cache lint
@@ -29,6 +29,7 @@ pub mod layer;
 pub mod lint;
 pub mod oci;
 pub mod registry;
+pub mod runner;
 pub mod sandbox;
 pub mod snapshot;
 pub mod solve;

@@ -12,7 +12,7 @@ use crate::source::image::Images;
 const FIRST_STEP: u32 = 1 << 24;
 
 /// Lowers a Dockerfile, resolving the images that it names.
-pub fn lower(
+pub(super) fn lower(
     inputs: &Inputs,
     file: &Dockerfile,
     images: &Images<'_>,

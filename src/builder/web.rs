@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Build;
+use super::RegistrySettings;
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::event::Cancel;
 use crate::registry::agent::{Agent, AgentOptions, Proxies};
@@ -18,8 +18,7 @@ pub struct Web {
 
 impl Web {
     /// Makes both; nothing is asked yet.
-    pub fn new(request: &Build, cancel: &Cancel) -> Result<Self, Vec<Diagnostic>> {
-        let settings = &request.registry;
+    pub fn new(settings: &RegistrySettings, cancel: &Cancel) -> Result<Self, Vec<Diagnostic>> {
         let variable = |name: &str| {
             let given = settings.proxies.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             given.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())

@@ -84,7 +84,10 @@ fn machine(error: kiln::fs::PathError) -> Failure {
 }
 
 /// Turns flags into a request. The file that is returned beside it holds a context from standard input.
-fn request(root: PathBuf, flags: BuildFlags) -> Checked<(Build, Option<tempfile::NamedTempFile>)> {
+pub(super) fn request(
+    root: PathBuf,
+    flags: BuildFlags,
+) -> Checked<(Build, Option<tempfile::NamedTempFile>)> {
     if let Some(name) = flags.unsupported.given() {
         return Err(Failure::input(
             format!("`{name}` is not supported yet"),
@@ -384,7 +387,7 @@ fn size(flag: &str, text: &str) -> Checked<u64> {
     })
 }
 
-fn ulimit(text: &str) -> Checked<Rlimit> {
+pub(super) fn ulimit(text: &str) -> Checked<Rlimit> {
     let bad = || {
         Failure::input(
             format!("`--ulimit {text}` is no limit"),
@@ -420,7 +423,7 @@ fn source_date_epoch() -> Checked<Option<i64>> {
 }
 
 /// What the environment says about registries.
-fn registry_settings() -> RegistrySettings {
+pub(super) fn registry_settings() -> RegistrySettings {
     let variable =
         |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let directory =

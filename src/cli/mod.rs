@@ -1,11 +1,16 @@
 //! The command line: one variant and one arm for each command. Only this folder prints.
 
 mod build;
+mod explain;
 mod flags;
+mod history;
+mod images;
+mod inspect;
 mod plain;
 mod progress;
 mod rawjson;
 mod report;
+mod run;
 mod signals;
 mod sizes;
 mod tty;
@@ -58,6 +63,17 @@ struct Cli {
 enum Command {
     /// Build an image from a Dockerfile
     Build(Box<flags::BuildFlags>),
+    /// List the images of the local store
+    Images(images::ImagesFlags),
+    /// Show an image as JSON
+    Inspect(inspect::InspectFlags),
+    /// Show how an image was made
+    History(history::HistoryFlags),
+    /// Run an image's process, or a command in its place
+    Run(run::RunFlags),
+    /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
 }
 
 /// Runs the program; returns its exit code.
@@ -73,6 +89,11 @@ pub(crate) fn run() -> u8 {
     let root = cli.root.unwrap_or_else(default_root);
     let caught = std::panic::catch_unwind(|| match cli.command {
         Command::Build(flags) => build::run(root, *flags),
+        Command::Images(flags) => images::run(&root, &flags),
+        Command::Inspect(flags) => inspect::run(&root, &flags),
+        Command::History(flags) => history::run(&root, &flags),
+        Command::Run(flags) => run::run(&root, flags),
+        Command::Explain(command) => explain::run(root, command),
     });
     match caught {
         Ok(Ok(())) => 0,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// A place in the Dockerfile: lines are 1-based and inclusive, bytes are offsets into the original text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Span {
     /// First line.
     pub first_line: u32,
@@ -19,7 +19,7 @@ pub struct Span {
 }
 
 /// A whole file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Dockerfile {
     /// The escape character, `\` or a backtick.
     pub escape: char,
@@ -36,7 +36,7 @@ pub struct Dockerfile {
 }
 
 /// `# name=value` at the top of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Directive {
     /// Lower-cased name.
     pub name: String,
@@ -47,7 +47,7 @@ pub struct Directive {
 }
 
 /// The frontend that the file asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Syntax {
     /// The first word: an image reference.
     pub reference: String,
@@ -58,7 +58,7 @@ pub struct Syntax {
 }
 
 /// Something tolerated, such as an empty continuation line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Warning {
     /// What it is.
     pub message: String,
@@ -67,7 +67,7 @@ pub struct Warning {
 }
 
 /// One FROM and what follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Stage {
     /// Lower-cased name after AS; empty if it has none.
     pub name: String,
@@ -92,7 +92,7 @@ pub struct Stage {
 }
 
 /// One instruction with its surroundings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Command {
     /// What it says.
     pub instruction: Instruction,
@@ -111,7 +111,7 @@ pub struct Command {
 }
 
 /// A here-document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Heredoc {
     /// The delimiter without quotes.
     pub name: String,
@@ -126,7 +126,7 @@ pub struct Heredoc {
 }
 
 /// What an instruction says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub enum Instruction {
     /// ADD
     Add(Add),
@@ -165,7 +165,7 @@ pub enum Instruction {
 }
 
 /// A command in shell form (one text) or exec form (a JSON array).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CommandLine {
     /// True for a text that a shell is to interpret.
     pub shell_form: bool,
@@ -174,7 +174,7 @@ pub struct CommandLine {
 }
 
 /// A pair of ENV or LABEL, quotes kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KeyValue {
     /// The key as written.
     pub key: String,
@@ -185,7 +185,7 @@ pub struct KeyValue {
 }
 
 /// One definition of ARG.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ArgDefinition {
     /// The name as written.
     pub key: String,
@@ -196,7 +196,7 @@ pub struct ArgDefinition {
 }
 
 /// A file written inside the Dockerfile as a source of COPY or ADD.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct InlineFile {
     /// The file's name: the heredoc's delimiter.
     pub path: String,
@@ -207,7 +207,7 @@ pub struct InlineFile {
 }
 
 /// COPY
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Copy {
     /// Paths as written.
     pub sources: Vec<String>,
@@ -230,7 +230,7 @@ pub struct Copy {
 }
 
 /// ADD
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Add {
     /// Paths or URLs as written.
     pub sources: Vec<String>,
@@ -255,7 +255,7 @@ pub struct Add {
 }
 
 /// HEALTHCHECK
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
     pub test: Vec<String>,
@@ -272,7 +272,7 @@ pub struct Healthcheck {
 }
 
 /// RUN
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Run {
     /// The command. Heredocs of a shell form are in `Command::heredocs`.
     pub command: CommandLine,
@@ -289,7 +289,7 @@ pub struct Run {
 }
 
 /// RUN --network
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub enum RunNetwork {
     /// What the build was told.
     #[default]
@@ -301,7 +301,7 @@ pub enum RunNetwork {
 }
 
 /// RUN --security
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub enum RunSecurity {
     /// The default sandbox.
     #[default]
@@ -311,7 +311,7 @@ pub enum RunSecurity {
 }
 
 /// RUN --mount, read and checked; paths and names already expanded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Mount {
     /// `type`
     pub kind: MountKind,
@@ -342,7 +342,7 @@ pub struct Mount {
 }
 
 /// RUN --mount=type=
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub enum MountKind {
     /// Files of the context, a stage or an image.
     #[default]
@@ -358,7 +358,7 @@ pub enum MountKind {
 }
 
 /// RUN --mount=type=cache,sharing=
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub enum Sharing {
     /// All users at once.
     #[default]

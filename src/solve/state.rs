@@ -90,6 +90,6 @@ impl Value {
 }
 
 /// Returns the identity of a whole tree.
-pub fn identity_of(tree: &Tree) -> ContentDigest {
+pub(super) fn identity_of(tree: &Tree) -> ContentDigest {
     tree.identity(&TreePath::root()).unwrap_or(ContentDigest::of(b""))
 }

@@ -1,0 +1,44 @@
+//! `kiln inspect`: everything about an image, as JSON with the field names of `docker image inspect`.
+
+use std::path::Path;
+
+use clap::Args;
+use kiln::runner;
+
+use super::{Done, print};
+
+#[derive(Debug, Args)]
+pub(super) struct InspectFlags {
+    /// The images
+    #[arg(required = true)]
+    images: Vec<String>,
+}
+
+pub(super) fn run(root: &Path, flags: &InspectFlags) -> Done {
+    let mut values = Vec::new();
+    for name in &flags.images {
+        let image = runner::local_image(root, name)?;
+        let config = serde_json::from_slice::<serde_json::Value>(&image.config.to_bytes())
+            .unwrap_or_default();
+        let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
+        values.push(serde_json::json!({
+            "Id": image.manifest.config.digest.to_string(),
+            "Digest": image.digest.to_string(),
+            "RepoTags": [name],
+            "Created": config.get("created"),
+            "Author": config.get("author"),
+            "Architecture": config.get("architecture"),
+            "Variant": config.get("variant"),
+            "Os": config.get("os"),
+            "Size": size,
+            "Config": config.get("config"),
+            "RootFS": {
+                "Type": "layers",
+                "Layers": image.config.rootfs.diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+            "History": config.get("history"),
+        }));
+    }
+    let text = serde_json::to_string_pretty(&values).unwrap_or_default();
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,139 @@
+//! Running an image's process: `kiln run`, and what the commands about images have in common.
+//!
+//! The same store, snapshots and sandbox as a build; what the process writes is thrown away.
+
+use std::path::{Path, PathBuf};
+
+use crate::builder::{RegistrySettings, Web};
+use crate::diagnostic::{Blame, Diagnostic};
+use crate::event::Cancel;
+use crate::graph::{ImageLocation, ImageRequest};
+use crate::oci::{Platform, Reference};
+use crate::sandbox::spec::{Network, Process, Rlimit, Root, Security, Spec};
+use crate::sandbox::{Exit, Io, Namespaces, Sandbox};
+use crate::snapshot::Snapshots;
+use crate::snapshot::upper::Upper;
+use crate::solve::user;
+use crate::source::SourceError;
+use crate::source::image::{Image, Images};
+use crate::store::Store;
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The state root.
+    pub state: PathBuf,
+    /// The program that the sandbox starts as its init: kiln itself.
+    pub init: PathBuf,
+    /// Which image.
+    pub image: String,
+    /// What replaces the image's command; empty: nothing does.
+    pub command: Vec<String>,
+    /// What replaces the image's entry point; `Some` of nothing removes it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Further variables, `NAME=value`.
+    pub env: Vec<String>,
+    /// In place of the image's user.
+    pub user: Option<String>,
+    /// In place of the image's working directory.
+    pub workdir: Option<String>,
+    /// The network.
+    pub network: Network,
+    /// Limits.
+    pub ulimits: Vec<Rlimit>,
+    /// The host name.
+    pub hostname: String,
+    /// How registries are reached, if the image is not here.
+    pub registry: RegistrySettings,
+}
+
+fn input(message: impl Into<String>, hint: Option<String>) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Blame::Input, message).hint(hint)]
+}
+
+fn machine(error: &dyn std::error::Error) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)]
+}
+
+fn request_of(name: &str) -> Result<ImageRequest, Vec<Diagnostic>> {
+    let reference =
+        Reference::parse(name).map_err(|error| input(error.to_string(), error.hint()))?;
+    let location = ImageLocation::Reference(reference.or_latest());
+    Ok(ImageRequest { location, platform: Platform::host() })
+}
+
+fn unknown(name: &str, error: &SourceError) -> Vec<Diagnostic> {
+    let diagnostic = Diagnostic::new(Blame::Input, format!("there is no image `{name}`"));
+    let hint = error.hint().or(Some("`kiln images` lists those of the local store".to_owned()));
+    let mut diagnostic = diagnostic.hint(hint);
+    diagnostic.causes = vec![error.to_string()];
+    vec![diagnostic.causes_of(error)]
+}
+
+/// Returns an image of the local store. Nothing is pulled.
+pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
+    let store = Store::open(state).map_err(|error| machine(&error))?;
+    let request = request_of(name)?;
+    let ImageLocation::Reference(reference) = &request.location else {
+        return Err(input(format!("`{name}` is no image name"), None));
+    };
+    let hint = Some("`kiln images` lists those that are there".to_owned());
+    let known = crate::source::image::tag(&store, reference).map_err(|error| machine(&error))?;
+    if known.is_none() && reference.digest().is_none() {
+        return Err(input(format!("there is no image `{name}` in the local store"), hint));
+    }
+    let cancel = Cancel::new();
+    let web = Web::new(&RegistrySettings::default(), &cancel)?;
+    let images = Images::new(&store, web.client, false, cancel);
+    images.resolve(&request).map_err(|error| unknown(name, &error))
+}
+
+/// Runs an image's process on kiln's own input and output, to its end.
+pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> {
+    let store = Store::open(&request.state).map_err(|error| machine(&error))?;
+    let wanted = request_of(&request.image)?;
+    let web = Web::new(&request.registry, cancel)?;
+    let images = Images::new(&store, web.client, false, cancel.clone());
+    let image = images.resolve(&wanted).map_err(|error| unknown(&request.image, &error))?;
+    let fetched =
+        images.fetch(&wanted, &|_, _, _| {}).map_err(|error| unknown(&request.image, &error))?;
+    let config = &image.config.config;
+    let mut args = request.entrypoint.clone().unwrap_or_else(|| config.entrypoint.clone());
+    let replaced = !request.command.is_empty() || request.entrypoint.is_some();
+    args.extend(if replaced { request.command.clone() } else { config.cmd.clone() });
+    if args.is_empty() {
+        let hint = Some("name one after the image".to_owned());
+        return Err(input(format!("the image `{}` has no command", request.image), hint));
+    }
+    let user = user::process_user(&fetched.tree, request.user.as_deref().unwrap_or(&config.user));
+    let user = user.map_err(|error| input(error.to_string(), None))?;
+    let upper = Upper::new(&store, fetched.tree.root().meta()).map_err(|error| machine(&error))?;
+    let lower =
+        Snapshots::new(&store).directories(&fetched.layers).map_err(|error| machine(&error))?;
+    let mut env = config.env.clone();
+    env.extend(request.env.iter().cloned());
+    let workdir = request.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
+    let spec = Spec {
+        root: Root::Overlay { lower, upper: upper.files.clone(), work: upper.work.clone() },
+        mounts: Vec::new(),
+        process: Process {
+            args,
+            env,
+            cwd: if workdir.is_empty() { "/".into() } else { workdir.into() },
+            user,
+            rlimits: request.ulimits.clone(),
+        },
+        network: request.network,
+        security: Security::Default,
+        hostname: request.hostname.clone(),
+        extra_hosts: Vec::new(),
+        shm_size: 0,
+    };
+    let exit = Namespaces::new(request.init.clone()).run(&spec, Io::Inherit, cancel);
+    upper.discard();
+    exit.map_err(|error| {
+        vec![
+            Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error),
+        ]
+    })
+}
