@@ -82,7 +82,7 @@ impl Inputs {
                 let mut diagnostic =
                     Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint());
                 diagnostic.place = Some(self.place(error.span));
-                diagnostic.causes_of(error)
+                diagnostic
             };
             errors.iter().map(diagnostic).collect()
         })

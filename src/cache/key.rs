@@ -12,8 +12,9 @@
 //! | file | `base` (absent for `--link`), `action <n>` each |
 //!
 //! `base` and the inputs of mounts and actions are [`InputKey`]s: in a definition key the input's own definition
-//! key, in a content key its identity; files of a context are always their identity. Values of secrets, the
-//! contents of cache mounts, proxies and the addresses of extra hosts are in no key.
+//! key, in a content key its identity; files of a context are always their identity. Whether a secret or agent was
+//! given is part of the key, its value is not; nor are the contents of cache mounts, proxies, and the addresses of
+//! extra hosts.
 
 use crate::digest::{CacheKey, ContentDigest, ContentHasher, Digest};
 use crate::graph::{
@@ -114,6 +115,8 @@ pub struct RunInputs<'a> {
     pub ulimits: &'a [Rlimit],
     /// `--shm-size`
     pub shm_size: u64,
+    /// Ids of the secrets and agents that were given.
+    pub given: &'a [&'a str],
 }
 
 /// Returns the key of a command.
@@ -139,16 +142,21 @@ pub fn run_key(run: &Run, inputs: &RunInputs<'_>) -> Key {
     builder.list("ulimits", ulimits);
     builder.part("shm", &inputs.shm_size.to_le_bytes());
     builder.part("platform", run.platform.format_all().as_bytes());
-    let secrets = run.secret_env.iter().map(|s| fields([&s.name, &s.id]));
+    let given = |id: &str| if inputs.given.contains(&id) { "given" } else { "absent" };
+    let secrets = run.secret_env.iter().map(|s| fields([s.name.as_str(), &s.id, given(&s.id)]));
     builder.list("secrets", secrets);
     for (index, mount) in run.mounts.iter().enumerate() {
         let input = inputs.mounts.get(index).copied().unwrap_or(InputKey::Empty);
-        builder.part(&format!("mount {index}"), &encode_mount(mount, input));
+        builder.part(&format!("mount {index}"), &encode_mount(mount, input, &given));
     }
     builder.finish()
 }
 
-fn encode_mount(mount: &RunMount, input: InputKey) -> Vec<u8> {
+fn encode_mount(
+    mount: &RunMount,
+    input: InputKey,
+    given: &dyn Fn(&str) -> &'static str,
+) -> Vec<u8> {
     let target = mount.target.as_bytes().to_vec();
     let input = input.encode();
     match &mount.kind {
@@ -173,11 +181,13 @@ fn encode_mount(mount: &RunMount, input: InputKey) -> Vec<u8> {
         }
         RunMountKind::Secret(secret) => {
             let access = encode_access(Some(&secret.access));
-            fields([&b"secret"[..], &target, secret.id.as_bytes(), &access])
+            let given = given(&secret.id).as_bytes();
+            fields([&b"secret"[..], &target, secret.id.as_bytes(), &access, given])
         }
         RunMountKind::Ssh(ssh) => {
             let access = encode_access(Some(&ssh.access));
-            fields([&b"ssh"[..], &target, ssh.id.as_bytes(), &access])
+            let given = given(&ssh.id).as_bytes();
+            fields([&b"ssh"[..], &target, ssh.id.as_bytes(), &access, given])
         }
         RunMountKind::Script { name, content } => {
             fields([&b"script"[..], &target, name.as_bytes(), content.as_bytes()])

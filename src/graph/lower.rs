@@ -71,7 +71,12 @@ fn resolve(
         for id in reachable.iter().copied().filter(|id| stages.get(*id).base.is_none()) {
             match origin(stages.get(id), request, bases)? {
                 Ok(found) => drop(origins.insert(id, found)),
-                Err(missing) => needed.push((missing, Some(stages.get(id).span))),
+                Err(missing) => {
+                    let known = needed.iter().any(|(request, _)| *request == missing);
+                    if !known {
+                        needed.push((missing, Some(stages.get(id).span)));
+                    }
+                }
             }
         }
         if !needed.is_empty() {

@@ -153,6 +153,11 @@ fn mount_beneath(dev: &OwnedFd, spec: &Spec, setting: Setting) -> Result<()> {
     }
     let pts = pts.mount(QUIET)?;
     for (mount, name) in [(shm, "shm"), (queues, "mqueue"), (pts, "pts")] {
+        // Of two mounts at one place the one that was asked for counts.
+        let place = std::path::Path::new("/dev").join(name);
+        if spec.mounts.iter().any(|mount| mount.target == place) {
+            continue;
+        }
         attach_at(mount, dev, name).map_err(refused(|| format!("mount /dev/{name}")))?;
     }
     Ok(())

@@ -75,11 +75,17 @@ impl Solver<'_> {
             });
         }
         let hosts: Vec<String> = self.hosts.iter().map(|(name, _)| name.clone()).collect();
-        let (ulimits, shm_size) = (self.ulimits, self.shm_size);
-        Ok(cache::run_key(
-            run,
-            &RunInputs { base, mounts: &mounts, hosts: &hosts, ulimits, shm_size },
-        ))
+        let secrets = self.secrets.iter().map(|secret| secret.id.as_str());
+        let given: Vec<&str> = secrets.chain(self.ssh.iter().map(|(id, _)| id.as_str())).collect();
+        let inputs = RunInputs {
+            base,
+            mounts: &mounts,
+            hosts: &hosts,
+            ulimits: self.ulimits,
+            shm_size: self.shm_size,
+            given: &given,
+        };
+        Ok(cache::run_key(run, &inputs))
     }
 }
 
