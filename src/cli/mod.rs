@@ -52,8 +52,8 @@ pub(crate) type Done = Result<(), Failure>;
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
-    /// Where images, layers and the cache are kept
-    #[arg(long, global = true, value_name = "DIR", env = "KILN_ROOT")]
+    /// Where images, layers and the cache are kept [env: KILN_ROOT]
+    #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
