@@ -1,2 +1,116 @@
-//! Placeholder replaced by the module that owns it.
-fn main() {}
+//! Whole builds through the library, with real namespaces (root): an unchanged rebuild of 12 steps, an edit, and a
+//! step that does nothing, which is all overhead. Needs `/bin/busybox`, static (Debian: busybox-static).
+
+use std::path::{Path, PathBuf};
+
+use divan::Bencher;
+use kiln::builder::{
+    Build, Context, DockerfileSource, NetworkMode, NoCache, RegistrySettings, Squash, build,
+};
+use kiln::event::{Cancel, Event};
+
+fn main() {
+    divan::main();
+}
+
+/// A context with busybox, and a request for a Dockerfile in it.
+struct Case {
+    directory: tempfile::TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let context = directory.path().join("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::copy("/bin/busybox", context.join("busybox")).expect("busybox-static is installed");
+        for file in 0..6 {
+            std::fs::write(context.join(format!("file{file}")), file.to_string()).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Self { directory }
+    }
+
+    fn context(&self) -> PathBuf {
+        self.directory.path().join("context")
+    }
+
+    fn build(&self, dockerfile: &str) {
+        let request = request(self.directory.path(), &self.context(), dockerfile);
+        build(&request, &|_: Event| {}, &Cancel::new()).expect("the build works");
+    }
+}
+
+fn request(root: &Path, context: &Path, dockerfile: &str) -> Build {
+    Build {
+        state: root.join("state"),
+        init: env!("CARGO_BIN_EXE_kiln").into(),
+        context: Context::Directory(context.to_owned()),
+        dockerfile: DockerfileSource::Text { display: "bench".into(), text: dockerfile.into() },
+        named_contexts: Vec::new(),
+        target: None,
+        build_args: Vec::new(),
+        labels: Vec::new(),
+        tags: Vec::new(),
+        platforms: Vec::new(),
+        outputs: Vec::new(),
+        squash: Squash::No,
+        no_cache: NoCache::Never,
+        pull: false,
+        network: NetworkMode::Default,
+        secrets: Vec::new(),
+        ssh: Vec::new(),
+        add_hosts: Vec::new(),
+        shm_size: 0,
+        ulimits: Vec::new(),
+        jobs: 2,
+        source_date_epoch: None,
+        registry: RegistrySettings::default(),
+    }
+}
+
+const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\n";
+
+fn twelve_steps() -> String {
+    let steps: String = (0..6)
+        .map(|n| format!("COPY file{n} /data/{n}\nRUN [\"/bin/busybox\", \"touch\", \"/made-{n}\"]\n"))
+        .collect();
+    format!("{BASE}{steps}")
+}
+
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn cached_rebuild_of_12_steps(bencher: Bencher<'_, '_>) {
+    let (case, text) = (Case::new(), twelve_steps());
+    case.build(&text);
+    bencher.bench_local(|| case.build(&text));
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn last_file_edited(bencher: Bencher<'_, '_>) {
+    let (case, text) = (Case::new(), twelve_steps());
+    case.build(&text);
+    let mut edit = 0;
+    bencher.bench_local(|| {
+        edit += 1;
+        std::fs::write(case.context().join("file5"), format!("edit {edit}")).unwrap();
+        case.build(&text);
+    });
+}
+
+/// The command itself is `busybox true`: what fork and exec of it take is in `plain_true`.
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn one_more_run_step(bencher: Bencher<'_, '_>) {
+    let case = Case::new();
+    case.build(BASE);
+    let mut step = 0;
+    bencher.bench_local(|| {
+        step += 1;
+        case.build(&format!("{BASE}RUN [\"/bin/busybox\", \"true\", \"{step}\"]\n"));
+    });
+}
+
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn plain_true() {
+    let status = std::process::Command::new("/bin/busybox").arg("true").status();
+    assert!(status.expect("busybox-static is installed").success());
+}
