@@ -23,7 +23,8 @@ impl Case {
         let directory = tempfile::tempdir().unwrap();
         let context = directory.path().join("context");
         std::fs::create_dir(&context).unwrap();
-        std::fs::copy("/bin/busybox", context.join("busybox")).expect("busybox-static is installed");
+        std::fs::copy("/bin/busybox", context.join("busybox"))
+            .expect("busybox-static is installed");
         for file in 0..6 {
             std::fs::write(context.join(format!("file{file}")), file.to_string()).unwrap();
         }
@@ -73,7 +74,9 @@ const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\n";
 
 fn twelve_steps() -> String {
     let steps: String = (0..6)
-        .map(|n| format!("COPY file{n} /data/{n}\nRUN [\"/bin/busybox\", \"touch\", \"/made-{n}\"]\n"))
+        .map(|n| {
+            format!("COPY file{n} /data/{n}\nRUN [\"/bin/busybox\", \"touch\", \"/made-{n}\"]\n")
+        })
         .collect();
     format!("{BASE}{steps}")
 }

@@ -68,9 +68,9 @@ fn identity_of_the_context(bencher: Bencher<'_, '_>) {
     let state = tempfile::tempdir().unwrap();
     let store = Store::open(state.path()).unwrap();
     let load = || local(&root).load(&store).unwrap();
-    bencher.with_inputs(load).bench_local_values(|tree| {
-        tree.identity(&kiln::layer::TreePath::root())
-    });
+    bencher
+        .with_inputs(load)
+        .bench_local_values(|tree| tree.identity(&kiln::layer::TreePath::root()));
 }
 
 #[divan::bench]

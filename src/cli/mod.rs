@@ -86,7 +86,11 @@ pub(crate) fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
+    // The default root is that of the user who called, whoever that is inside the namespace.
     let root = cli.root.unwrap_or_else(default_root);
+    if let Err(diagnostic) = enter(&cli.command) {
+        return report::print(&[*diagnostic]);
+    }
     let caught = std::panic::catch_unwind(|| match cli.command {
         Command::Build(flags) => build::run(root, *flags),
         Command::Images(flags) => images::run(&root, &flags),
@@ -108,6 +112,20 @@ pub(crate) fn run() -> u8 {
             70
         }
     }
+}
+
+/// Enters a user namespace, if need be, for the commands that run processes. There is no thread yet.
+fn enter(command: &Command) -> Result<(), Box<Diagnostic>> {
+    match command {
+        Command::Build(_) | Command::Run(_) => {}
+        Command::Images(_) | Command::Inspect(_) | Command::History(_) | Command::Explain(_) => {
+            return Ok(());
+        }
+    }
+    kiln::sandbox::enter().map(drop).map_err(|error| {
+        let diagnostic = Diagnostic::new(Blame::Machine, error.to_string());
+        Box::new(diagnostic.hint(error.hint()).causes_of(&error))
+    })
 }
 
 /// The state root if none is named.
