@@ -76,7 +76,9 @@ fn set(held: CapabilitySet, inheritable: CapabilitySet) -> rustix::io::Result<()
 
 fn become_user(user: &User, setgroups: Setgroups) -> Result<()> {
     let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
-    if setgroups == Setgroups::Allowed || !groups.is_empty() {
+    // A list of nothing but the group itself changes nothing that a command could tell.
+    let redundant = user.groups.iter().all(|gid| *gid == user.gid);
+    if setgroups == Setgroups::Allowed || !redundant {
         let fail = || format!("set the supplementary groups {:?}", user.groups);
         set_thread_groups(&groups).map_err(refused(fail))?;
     }
