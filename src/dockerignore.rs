@@ -106,7 +106,7 @@ impl Parents {
 
     fn get(&self, rule: usize) -> bool {
         let word = if rule < 64 { Some(&self.first) } else { self.more.get(rule / 64 - 1) };
-        word.is_some_and(|word| word >> (rule % 64) & 1 == 1)
+        word.is_some_and(|word| (word >> (rule % 64)) & 1 == 1)
     }
 
     fn set(&mut self, rule: usize) {

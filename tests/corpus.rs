@@ -102,11 +102,11 @@ fn dockerfile(differences: &mut Differences, name: &str, text: &[u8], golden: &V
                     let (first, last) = (error.instruction.first_line, error.instruction.last_line);
                     // The reference gives the line before these.
                     let before = matches!(
-                        error.kind,
+                        *error.kind,
                         ParseErrorKind::Directive(_) | ParseErrorKind::LineTooLong
                     );
                     let back = u32::from(
-                        before || (error.kind == ParseErrorKind::Empty && text.is_empty()),
+                        before || (*error.kind == ParseErrorKind::Empty && text.is_empty()),
                     );
                     json!([first - back, last - back])
                 })

@@ -26,11 +26,7 @@ pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     }
     if build.errors.is_empty() && build.count == 0 {
         let here = reader.here();
-        build.errors.push(ParseError {
-            kind: ParseErrorKind::Empty,
-            span: here,
-            instruction: here,
-        });
+        build.errors.push(ParseError::new(ParseErrorKind::Empty, here, here));
     }
     if !build.errors.is_empty() {
         return Err(build.errors);
@@ -63,11 +59,7 @@ pub(super) fn trigger(text: &str) -> Result<Command, Vec<ParseError>> {
     let here = reader.here();
     match <[Command; 1]>::try_from(found) {
         Ok([command]) => Ok(command),
-        Err(_) => Err(vec![ParseError {
-            kind: ArgumentError::TriggerCount.into(),
-            span: here,
-            instruction: here,
-        }]),
+        Err(_) => Err(vec![ParseError::new(ArgumentError::TriggerCount, here, here)]),
     }
 }
 

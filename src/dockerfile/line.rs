@@ -50,7 +50,7 @@ impl<'t> Physical<'t> {
     }
 
     fn error(&self, kind: impl Into<ParseErrorKind>) -> ParseError {
-        ParseError { kind: kind.into(), span: self.span(), instruction: self.span() }
+        ParseError::new(kind, self.span(), self.span())
     }
 }
 

@@ -173,7 +173,7 @@ impl States {
     }
 
     fn has(&self, at: usize) -> bool {
-        self.0[at / 64] >> (at % 64) & 1 == 1
+        (self.0[at / 64] >> (at % 64)) & 1 == 1
     }
 
     fn add(&mut self, at: usize) {
