@@ -151,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work/work");
         create_dir_all(&work).unwrap();
-        fs::set_permissions(&work, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&dir.path().join("work")).unwrap();
         remove_tree(&dir.path().join("work")).unwrap();
     }
