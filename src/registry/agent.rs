@@ -392,6 +392,7 @@ impl Agent {
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))
             .timeout_recv_response(Some(response))
+            .timeout_per_read(Some(idle))
             .timeout_per_write(Some(idle))
             .max_idle_connections_per_host(16)
             .build();
