@@ -1,5 +1,7 @@
 //! The registry client against a real registry, and against one that fails in every way it can.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
+
 mod fake;
 mod faults;
 mod real;
