@@ -47,7 +47,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     Scratch,
-    Image(ImageRequest, Base),
+    Image(Box<(ImageRequest, Base)>),
     Directory(std::path::PathBuf),
 }
 
@@ -134,7 +134,7 @@ fn origin(
     };
     let wanted = ImageRequest { location, platform };
     Ok(match bases.get(&wanted) {
-        Some(base) => Ok(Origin::Image(wanted, base.clone())),
+        Some(base) => Ok(Origin::Image(Box::new((wanted, base.clone())))),
         None => Err(wanted),
     })
 }
@@ -147,7 +147,7 @@ fn add_triggers(stages: &mut Stages, id: StageId, origins: &Origins) -> Result<b
     }
     let texts: Vec<String> = match (stage.base, origins.get(&id)) {
         (Some(parent), _) => parent_triggers(stages.get(parent)),
-        (None, Some(Origin::Image(_, base))) => base.config.config.on_build.clone(),
+        (None, Some(Origin::Image(image))) => image.1.config.config.on_build.clone(),
         _ => Vec::new(),
     };
     let span = stage.span;
@@ -245,7 +245,10 @@ impl Lowering<'_> {
                 let top = self.directory_base(path, &stage);
                 State::new(Some(top), ImageConfig::scratch(&platform), platform)
             }
-            Origin::Image(request, base) => self.image_base(&stage, request, base, total),
+            Origin::Image(image) => {
+                let (request, base) = *image;
+                self.image_base(&stage, request, base, total)
+            }
         })
     }
 
@@ -264,9 +267,7 @@ impl Lowering<'_> {
             } else {
                 self.warnings.push(format!(
                     "base image `{}` is for {} although {} was asked for",
-                    stage.base_name,
-                    actual.to_string(),
-                    platform.to_string()
+                    stage.base_name, actual, platform
                 ));
             }
         }
@@ -511,7 +512,7 @@ fn root_image(stages: &Stages, origins: &Origins, mut id: StageId) -> Option<(Im
         id = parent;
     }
     match origins.get(&id) {
-        Some(Origin::Image(request, base)) => Some((request.clone(), base.clone())),
+        Some(Origin::Image(image)) => Some(image.as_ref().clone()),
         _ => None,
     }
 }

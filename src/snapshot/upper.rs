@@ -123,7 +123,7 @@ impl Walk<'_> {
                 rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(&path))?;
             return self.directory(fd, &path);
         }
-        let Some(found) = self.other(parent, name, &path, &stat, meta)? else { return Ok(()) };
+        let Some(found) = self.other((parent, name), &path, &stat, meta)? else { return Ok(()) };
         if let Found::Other { kind: Kind::File { .. }, .. } = &found {
             self.files.push(self.found.len());
         }
@@ -134,8 +134,7 @@ impl Walk<'_> {
     /// Returns what anything but a directory is; `None` for a socket, which no layer holds.
     fn other(
         &self,
-        parent: &OwnedFd,
-        name: &CStr,
+        (parent, name): (&OwnedFd, &CStr),
         path: &TreePath,
         stat: &Stat,
         meta: Metadata,

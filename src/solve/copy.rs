@@ -54,9 +54,8 @@ pub(super) fn copy(
     edit: &mut Edit,
     source: &Tree,
     found: &Found,
-    dest: &str,
+    (dest, contents_only): (&str, bool),
     rules: &Rules<'_>,
-    contents_only: bool,
 ) -> Result<(), StepError> {
     let node = source.get(&found.real).ok_or_else(|| StepError::NotFound(found.named.clone()))?;
     let ensured =
@@ -64,7 +63,7 @@ pub(super) fn copy(
     let ensured = edit.tree().resolve(&path_of(ensured)?, LastLink::Follow)?;
     make_directories(edit, &ensured, rules)?;
     let dest = edit.tree().resolve(&path_of(dest)?, LastLink::Follow)?;
-    let target = prepare(edit, node, found, dest, contents_only, rules)?;
+    let target = prepare(edit, (node, found), dest, contents_only, rules)?;
     let mut copier = Copier { edit, rules, links: HashMap::new(), pending: Vec::new() };
     copier.copy(node, &TreePath::root(), &target, &FilterState::default())
 }
@@ -85,8 +84,7 @@ pub(super) fn make_directories(
 /// Decides the final name of the copy and makes the directory that it goes into.
 fn prepare(
     edit: &mut Edit,
-    node: &Node,
-    found: &Found,
+    (node, found): (&Node, &Found),
     dest: TreePath,
     contents_only: bool,
     rules: &Rules<'_>,

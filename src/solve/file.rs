@@ -84,17 +84,17 @@ fn copy_action(
             let tree = inline(name, content, now)?;
             let path = path_of(name)?;
             let found = Found { named: path.clone(), real: path };
-            copy::copy(edit, &tree, &found, &copy.dest, &rules, false)
+            copy::copy(edit, &tree, &found, (&copy.dest, false), &rules)
         }
         CopySource::Vertex { path, pattern, parents, .. } => {
             if let Some(required) = parents.as_ref().and_then(|parents| parents.required.as_ref()) {
                 select::find(source, required, false)?;
             }
             for found in select::find(source, path, *pattern)? {
-                if copy.unpack && unpack(store, edit, source, &found, copy, &rules)? {
+                if copy.unpack && unpack(store, edit, (source, &found), &copy.dest, &rules)? {
                     continue;
                 }
-                copy::copy(edit, source, &found, &copy.dest, &rules, *pattern)?;
+                copy::copy(edit, source, &found, (&copy.dest, *pattern), &rules)?;
             }
             Ok(())
         }
@@ -127,9 +127,8 @@ impl Contents for InMemory {
 fn unpack(
     store: &Store,
     edit: &mut Edit,
-    source: &Tree,
-    found: &Found,
-    copy: &Copy,
+    (source, found): (&Tree, &Found),
+    dest: &str,
     rules: &Rules<'_>,
 ) -> Result<bool, StepError> {
     let is_file = |node: &Node| matches!(node.body(), NodeKind::File { .. });
@@ -141,7 +140,7 @@ fn unpack(
         return Ok(false);
     }
     let tree = archive::read(open()?, store)?;
-    let dest = edit.tree().resolve(&path_of(&copy.dest)?, LastLink::Follow)?;
+    let dest = edit.tree().resolve(&path_of(dest)?, LastLink::Follow)?;
     let plain = Rules { chmod: None, ..*rules };
     make_directories(edit, &dest, &plain)?;
     merge(edit, tree.root(), &dest, rules)?;

@@ -42,7 +42,7 @@ pub(super) fn mount_all(
             _ => mount.target.clone(),
         };
         // Of two mounts at one place the last wins.
-        mounted.mounts.retain(|other| other.target != PathBuf::from(&target));
+        mounted.mounts.retain(|other| other.target.as_os_str() != target.as_str());
         mounted.mounts.push(Mount { target: target.into(), kind, readonly });
     }
     mounted.mounts.sort_by_key(|mount| mount.target.components().count());

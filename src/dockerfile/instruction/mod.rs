@@ -109,7 +109,7 @@ pub(super) fn takes_heredocs(parts: &Parts<'_>, escape: char) -> bool {
         "ADD" | "COPY" | "RUN" => json::form(parts.rest) == Form::Text,
         "ONBUILD" if !parts.rest.is_empty() => {
             let trigger = split::instruction(parts.rest, escape);
-            trigger.keyword.to_ascii_uppercase() != "ONBUILD" && takes_heredocs(&trigger, escape)
+            !trigger.keyword.eq_ignore_ascii_case("ONBUILD") && takes_heredocs(&trigger, escape)
         }
         _ => false,
     }
