@@ -1,6 +1,6 @@
 //! RUN --mount: its options, read and checked.
 //!
-//! The text is read twice in a mount's life. [`check`] runs while the Dockerfile is parsed and looks only at what no
+//! The text is read twice in a mount's life. `check` runs while the Dockerfile is parsed and looks only at what no
 //! variable can change; [`parse`] runs once the variables are known. Options are checked in order, so `type` must
 //! come before `size` and `required`.
 
