@@ -2,8 +2,8 @@
 //!
 //! The sources are read as tokens, without comments and literals. The floors are those of the table in `src/lib.rs`;
 //! everything else that may be, with its reason, stands in the tables of this file.
-
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
