@@ -12,7 +12,7 @@
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
 //! 1 dockerfile dockerignore oci sandbox
-//! 0 digest event diagnostic fs wildcard wildcard
+//! 0 digest event diagnostic fs wildcard
 //! ```
 
 pub mod builder;
