@@ -2,6 +2,8 @@
 //!
 //! Runs as any user; as root it also covers owners, devices and trusted attributes.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
+
 #[path = "layer/hostile.rs"]
 mod hostile;
 #[path = "layer/lower.rs"]

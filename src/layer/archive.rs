@@ -22,6 +22,9 @@ use crate::digest::{ContentDigest, ContentHasher};
 
 const BUFFER: usize = 256 << 10;
 
+/// Bytes of all names, link targets and attributes together: what an archive may make us keep in memory.
+const MOST_METADATA: u64 = 256 << 20;
+
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -35,7 +38,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 4_000_000, bytes: 1 << 40, depth: 512 }
+        Self { entries: 2_000_000, bytes: 256 << 30, depth: 512 }
     }
 }
 
@@ -65,12 +68,14 @@ impl<'a> Extraction<'a> {
     /// Takes every entry of the archive, and reads the input to its end.
     pub(super) fn run(&mut self, input: impl Read) -> Result<()> {
         let mut reader = Reader::new(input);
-        let (mut entries, mut bytes) = (0u64, 0u64);
+        let (mut entries, mut bytes, mut metadata) = (0u64, 0u64, 0u64);
         while let Some(entry) = reader.next()? {
             entries += 1;
             bytes = bytes.saturating_add(entry.size);
             check("entries", entries, self.limits.entries)?;
             check("bytes", bytes, self.limits.bytes)?;
+            metadata += kept(&entry);
+            check("bytes of names and attributes", metadata, MOST_METADATA)?;
             self.take(entry, &mut reader)?;
         }
         reader.drain()
@@ -235,6 +240,11 @@ impl<'a> Extraction<'a> {
 
 fn check(what: &'static str, count: u64, limit: u64) -> Result<()> {
     if count > limit { Err(LayerError::Limit { what, limit }) } else { Ok(()) }
+}
+
+fn kept(entry: &RawEntry) -> u64 {
+    let attributes = entry.xattrs.iter().map(|(name, value)| name.len() + value.len());
+    (entry.name.len() + entry.link.len() + attributes.sum::<usize>()) as u64
 }
 
 fn refuse(entry: &RawEntry, problem: &'static str) -> LayerError {

@@ -103,7 +103,7 @@ pub(super) fn of_lines(text: &[u8], count: u64) -> Option<Vec<(u64, u64)>> {
 }
 
 fn pairs(numbers: &[u64]) -> Option<Vec<(u64, u64)>> {
-    let whole = numbers.len() % 2 == 0;
+    let whole = numbers.len().is_multiple_of(2);
     whole.then(|| numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }
 

@@ -121,7 +121,7 @@ fn sizes_that_lie() {
     let huge = Tar::header(b'0', b"f", b"", 1 << 62);
     assert_eq!(
         outcome(huge.as_bytes()),
-        [format!("error: archive exceeds the limit of {} bytes", 1u64 << 40)]
+        [format!("error: archive exceeds the limit of {} bytes", Limits::default().bytes)]
     );
     let long = Tar::header(b'L', b"x", b"", 1 << 40);
     assert_eq!(
@@ -154,6 +154,22 @@ fn limits_are_kept() {
     let name = "n".repeat(5000);
     let tar = Tar::default().add(b'L', "././@LongLink", name).file("x", "").end();
     assert!(outcome(&tar)[0].starts_with("error: "));
+}
+
+#[test]
+fn names_and_attributes_are_limited_together() {
+    let value = vec![b'v'; 60 << 10];
+    let mut tar = Tar::default();
+    for _ in 0..5000 {
+        tar = tar.pax(&[("SCHILY.xattr.user.big", &value)]).add(b'6', "pipe", "");
+        if tar.0.len() > 260 << 20 {
+            break;
+        }
+    }
+    let mut spool = tempfile::tempfile().unwrap();
+    let error = kiln::layer::read_archive(&tar.end()[..], &mut spool, Limits::default());
+    let expected = "archive exceeds the limit of 268435456 bytes of names and attributes";
+    assert_eq!(error.unwrap_err().to_string(), expected);
 }
 
 #[test]
