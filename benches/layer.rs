@@ -14,8 +14,8 @@ use divan::{Bencher, black_box};
 
 use kiln::digest::{ContentDigest, HashingWriter};
 use kiln::layer::{
-    Change, Changes, Compression, DirectoryContents, Encoder, Flavour, Kind, Limits, Metadata,
-    Nowhere, PackOptions, Timestamp, Tree, TreePath, decoder, materialise, pack, unpack,
+    Ahead, Change, Changes, Compression, DirectoryContents, Edit, Encoder, Flavour, Kind, Limits,
+    Metadata, Nowhere, PackOptions, Timestamp, Tree, TreePath, decoder, materialise, pack, unpack,
 };
 
 fn main() {
@@ -167,6 +167,24 @@ fn unpack_tar(bencher: Bencher<'_, '_>) {
     });
 }
 
+#[divan::bench(sample_count = 3, sample_size = 1, args = ["in turn", "ahead"])]
+fn unpack_gzip(bencher: Bencher<'_, '_>, how: &str) {
+    static PACKED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut out = Encoder::new(Vec::new(), Compression::default(), 2).expect("an encoder");
+        pack_into(&mut out);
+        out.finish().expect("a stream")
+    });
+    LazyLock::force(&PACKED);
+    into_empty_directory(bencher, |dir| {
+        let reader = decoder(PACKED.as_slice()).expect("a decoder");
+        let reader: Box<dyn Read> = match how {
+            "ahead" => Box::new(Ahead::new(reader).expect("a thread")),
+            _ => reader,
+        };
+        black_box(unpack(reader, dir, None, Limits::default(), Flavour::USER).expect("changes"));
+    });
+}
+
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn materialise_directory(bencher: Bencher<'_, '_>) {
     into_empty_directory(bencher, |dir| {
@@ -220,6 +238,18 @@ fn decode_50k(bencher: Bencher<'_, '_>) {
 fn apply_50k(bencher: Bencher<'_, '_>) {
     let nowhere = Nowhere::shared();
     bencher.bench_local(|| Tree::empty().apply(&MANY, &nowhere).expect("a tree"));
+}
+
+#[divan::bench]
+fn edit_50k(bencher: Bencher<'_, '_>) {
+    let tree = Tree::empty().apply(&MANY, &Nowhere::shared()).expect("a tree");
+    bencher.bench_local(|| {
+        let mut edit = Edit::new(Tree::empty());
+        for (path, node) in tree.walk(&TreePath::root()).skip(1) {
+            edit.put(&path, node.alone(node.meta().clone())).expect("a place");
+        }
+        edit.finish()
+    });
 }
 
 #[divan::bench]

@@ -13,6 +13,9 @@ use super::gzip::GzipEncoder;
 /// No xz file may ask for more memory than this.
 const XZ_MEMORY: u64 = 256 << 20;
 
+/// More workers than these would take more than 100 MB at the default level, and four outrun the hash of the layer.
+const ZSTD_WORKERS: usize = 4;
+
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
@@ -37,8 +40,9 @@ impl Default for Compression {
 }
 
 impl Compression {
-    /// The level of gzip if none is asked for.
-    pub const GZIP_LEVEL: u32 = 6;
+    /// The level of gzip if none is asked for: of a system's files it makes 0.3 % more than level 6 in four fifths
+    /// of the time.
+    pub const GZIP_LEVEL: u32 = 5;
     /// The level of zstd if none is asked for.
     pub const ZSTD_LEVEL: u32 = 3;
 
@@ -117,7 +121,7 @@ impl<W: Write> Encoder<W> {
                 let level = i32::try_from(level.clamp(1, 22)).unwrap_or(22);
                 let mut encoder = zstd::Encoder::new(out, level)?;
                 // Zero workers would be another format of stream than one worker and more.
-                encoder.multithread(u32::try_from(threads).unwrap_or(1))?;
+                encoder.multithread(u32::try_from(threads.min(ZSTD_WORKERS)).unwrap_or(1))?;
                 encoder.include_checksum(true)?;
                 Engine::Zstd(encoder)
             }

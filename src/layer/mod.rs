@@ -7,6 +7,7 @@
 //!
 //! The types are here; encodings and algorithms are in the siblings.
 
+mod ahead;
 mod archive;
 mod bundle;
 mod changes;
@@ -33,6 +34,7 @@ pub mod whiteout;
 use std::collections::BTreeMap;
 use std::io::Read;
 
+pub use ahead::Ahead;
 pub use archive::Limits;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
