@@ -4,18 +4,17 @@ mod finish;
 mod inputs;
 mod plan;
 mod report;
-mod web;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use inputs::Inputs;
-pub use web::Web;
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::event::{Cancel, Event, Reporter};
 use crate::export::Output;
+pub use crate::registry::Settings as RegistrySettings;
+use crate::registry::Web;
 use crate::sandbox::Namespaces;
 use crate::solve::Solver;
 pub use crate::solve::secret::{Secret, SecretSource};
@@ -71,17 +70,6 @@ pub struct Build {
     pub source_date_epoch: Option<i64>,
     /// How registries are reached.
     pub registry: RegistrySettings,
-}
-
-/// What the builder must know about registries.
-#[derive(Debug, Clone, Default)]
-pub struct RegistrySettings {
-    /// The content of docker's `config.json`, if there is one.
-    pub docker_config: Option<Vec<u8>>,
-    /// Hosts reached by plain HTTP, besides loopback.
-    pub insecure: Vec<String>,
-    /// Proxy variables as the user has set them: `HTTP_PROXY` and its kin in either case.
-    pub proxies: BTreeMap<String, String>,
 }
 
 /// The main context.
@@ -176,7 +164,7 @@ pub fn build(
     let store = Store::open(&request.state).map_err(report::store)?;
     let inputs = Inputs::read(request, &store)?;
     let file = inputs.parse()?;
-    let web = Web::new(&request.registry, cancel)?;
+    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = plan::lower(&inputs, &file, &images, reporter)?;
     for message in &plan.warnings {
@@ -226,7 +214,7 @@ pub fn plan(
     let store = Store::open(&request.state).map_err(report::store)?;
     let inputs = Inputs::read(request, &store)?;
     let file = inputs.parse()?;
-    let web = Web::new(&request.registry, cancel)?;
+    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     plan::lower(&inputs, &file, &images, reporter)
 }

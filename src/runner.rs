@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::builder::{RegistrySettings, Web};
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::event::Cancel;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Platform, Reference};
+use crate::registry::{Settings, Web};
 use crate::sandbox::spec::{Network, Process, Rlimit, Root, Security, Spec};
 use crate::sandbox::{Exit, Io, Namespaces, Sandbox};
 use crate::snapshot::Snapshots;
@@ -44,7 +44,7 @@ pub struct Request {
     /// The host name.
     pub hostname: String,
     /// How registries are reached, if the image is not here.
-    pub registry: RegistrySettings,
+    pub registry: Settings,
 }
 
 fn input(message: impl Into<String>, hint: Option<String>) -> Vec<Diagnostic> {
@@ -53,6 +53,10 @@ fn input(message: impl Into<String>, hint: Option<String>) -> Vec<Diagnostic> {
 
 fn machine(error: &dyn std::error::Error) -> Vec<Diagnostic> {
     vec![Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)]
+}
+
+fn connect(settings: &Settings, cancel: &Cancel) -> Result<Web, Vec<Diagnostic>> {
+    Web::new(settings, cancel).map_err(|error| input(error.to_string(), error.hint()))
 }
 
 fn request_of(name: &str) -> Result<ImageRequest, Vec<Diagnostic>> {
@@ -78,12 +82,12 @@ pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
         return Err(input(format!("`{name}` is no image name"), None));
     };
     let hint = Some("`kiln images` lists those that are there".to_owned());
-    let known = crate::source::image::tag(&store, reference).map_err(|error| machine(&error))?;
+    let known = crate::source::names::tag(&store, reference).map_err(|error| machine(&error))?;
     if known.is_none() && reference.digest().is_none() {
         return Err(input(format!("there is no image `{name}` in the local store"), hint));
     }
     let cancel = Cancel::new();
-    let web = Web::new(&RegistrySettings::default(), &cancel)?;
+    let web = connect(&Settings::default(), &cancel)?;
     let images = Images::new(&store, web.client, false, cancel);
     images.resolve(&request).map_err(|error| unknown(name, &error))
 }
@@ -92,7 +96,7 @@ pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
 pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> {
     let store = Store::open(&request.state).map_err(|error| machine(&error))?;
     let wanted = request_of(&request.image)?;
-    let web = Web::new(&request.registry, cancel)?;
+    let web = connect(&request.registry, cancel)?;
     let images = Images::new(&store, web.client, false, cancel.clone());
     let image = images.resolve(&wanted).map_err(|error| unknown(&request.image, &error))?;
     let fetched =

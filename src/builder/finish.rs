@@ -9,7 +9,8 @@ use crate::graph::Lowered;
 use crate::oci::Reference;
 use crate::snapshot::Snapshots;
 use crate::solve::State;
-use crate::source::image::{Images, remember_chain};
+use crate::source::image::Images;
+use crate::source::names::remember_chain;
 use crate::store::Store;
 
 /// What finishing needs.

@@ -21,6 +21,10 @@ pub(super) fn store(error: StoreError) -> Vec<Diagnostic> {
     vec![Diagnostic::new(Blame::Machine, error.to_string()).hint(hint).causes_of(&error)]
 }
 
+pub(super) fn docker_config(error: &crate::registry::ConfigError) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())]
+}
+
 pub(super) fn source(error: &SourceError) -> Vec<Diagnostic> {
     let diagnostic = Diagnostic::new(blame_of(error), error.to_string());
     vec![diagnostic.hint(error.hint()).causes_of(error)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 use kiln::oci::Reference;
 use kiln::runner;
-use kiln::source::image;
+use kiln::source::names;
 use kiln::store::Store;
 
 use super::{Done, Failure, print, sizes};
@@ -43,7 +43,7 @@ pub(super) fn run(root: &Path, flags: &ImagesFlags) -> Done {
 fn rows(root: &Path) -> Result<Vec<Row>, Failure> {
     let tags = {
         let store = Store::open(root).map_err(|error| Failure::input(error.to_string(), ""))?;
-        image::tags(&store).map_err(|error| Failure::input(error.to_string(), ""))?
+        names::tags(&store).map_err(|error| Failure::input(error.to_string(), ""))?
     };
     let row = |(reference, _): &(Reference, kiln::digest::Digest)| {
         let image = runner::local_image(root, &reference.to_string()).ok()?;

@@ -173,12 +173,16 @@ fn wanted(output: &Output) -> Wanted {
     let level =
         |default: u32| output.level.map_or(default, |level| u32::try_from(level).unwrap_or(0));
     let compression = match (output.compression, output.kind) {
-        (Some(CompressionKind::Gzip), _) => Compression::Gzip { level: level(6) },
-        (Some(CompressionKind::Zstd), _) => Compression::Zstd { level: level(3) },
+        (Some(CompressionKind::Gzip), _) => {
+            Compression::Gzip { level: level(Compression::GZIP_LEVEL) }
+        }
+        (Some(CompressionKind::Zstd), _) => {
+            Compression::Zstd { level: level(Compression::ZSTD_LEVEL) }
+        }
         (Some(CompressionKind::Uncompressed), _) | (None, OutputKind::Image) => {
             Compression::Uncompressed
         }
-        (None, _) => Compression::Gzip { level: level(6) },
+        (None, _) => Compression::Gzip { level: level(Compression::GZIP_LEVEL) },
     };
     Wanted { compression, force: output.force_compression, rewrite: output.rewrite_timestamp }
 }

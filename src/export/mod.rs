@@ -71,7 +71,7 @@ impl Exporter<'_> {
             OutputKind::Image => {
                 let finished = image::finish(self, image, output)?;
                 for name in names {
-                    crate::source::image::set_tag(self.store, name, &finished.manifest.digest)?;
+                    crate::source::names::set_tag(self.store, name, &finished.manifest.digest)?;
                 }
                 Ok(finished)
             }

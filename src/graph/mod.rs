@@ -14,6 +14,7 @@ mod error;
 mod expose;
 mod history;
 mod lower;
+mod origin;
 mod plan;
 mod run;
 mod stage;

@@ -17,6 +17,7 @@ mod endpoint;
 mod push;
 mod retry;
 mod url;
+mod web;
 
 pub use auth::Credential;
 pub use blob::BlobReader;
@@ -24,6 +25,7 @@ pub use client::{Client, CredentialLookup, Fetched, Options};
 pub use config::{ConfigError, DockerConfig, Helper};
 pub use push::OpenBlob;
 pub use retry::Retry;
+pub use web::{Settings, Web};
 
 use std::time::Duration;
 

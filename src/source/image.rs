@@ -5,22 +5,22 @@
 //! fetched. Nothing of a layer is used before its digest and its diff id have been compared.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::SourceError;
-use crate::digest::{ChainId, DiffId, Digest, HashingReader, Sha256Hasher};
+use super::names::{known_chain, remember_chain, set_tag, tag};
+use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
+use crate::digest::{Digest, HashingReader};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::graph::{Base, ImageLocation, ImageRequest};
-use crate::layer::{
-    Changes, Contents, DirectoryContents, LayerError, Limits, Tree, decoder, unpack,
-};
+use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
 use crate::registry::Client;
-use crate::snapshot::{LayerId, Snapshots, flavour};
-use crate::store::{RecordKind, Store, StoreError};
+use crate::snapshot::{LayerId, Snapshots};
+use crate::store::{Store, StoreError};
 
 /// How many layers are fetched at once.
 const PARALLEL: usize = 4;
@@ -410,107 +410,6 @@ impl<'a> Images<'a> {
     }
 }
 
-/// A layer by itself, in a scratch directory.
-struct Unpacked {
-    files: PathBuf,
-    changes: Changes,
-    diff_id: DiffId,
-}
-
-/// Unpacks a compressed layer; reads it to its end, whatever follows the archive.
-fn unpack_verified(
-    compressed: &mut (impl Read + Send),
-    files: &Path,
-    parent: Option<&Tree>,
-) -> Result<(Changes, DiffId), LayerError> {
-    let done = unpack_plain(&mut *compressed, files, parent)?;
-    io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
-    Ok(done)
-}
-
-fn unpack_plain(
-    compressed: &mut (impl Read + Send),
-    files: &Path,
-    parent: Option<&Tree>,
-) -> Result<(Changes, DiffId), LayerError> {
-    let inner = decoder(compressed).map_err(LayerError::Read)?;
-    let mut hasher = DiffHasher { inner, hasher: Sha256Hasher::new() };
-    let changes = unpack(&mut hasher, files, parent, Limits::default(), flavour())?;
-    io::copy(&mut hasher, &mut io::sink()).map_err(LayerError::Read)?;
-    Ok((changes, hasher.hasher.diff_id()))
-}
-
-struct DiffHasher<R> {
-    inner: R,
-    hasher: Sha256Hasher,
-}
-
-impl<R: Read> Read for DiffHasher<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-}
-
-/// Says of which layer an error is, unless it is of this machine.
-fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) -> SourceError {
-    match error {
-        LayerError::Path(error) => error.into(),
-        LayerError::Write(_) => error.into(),
-        error => {
-            let mut text = format!("cannot be unpacked: {error}");
-            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-            while let Some(next) = cause {
-                text.push_str(&format!(": {next}"));
-                cause = next.source();
-            }
-            bad(text)
-        }
-    }
-}
-
-/// Copies what is read into a blob, which is kept once all of it was read and has the right digest.
-struct Tee<'a> {
-    inner: Box<dyn Read + Send>,
-    blob: Option<crate::store::BlobWriter<'a>>,
-    digest: Digest,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        if n > 0 {
-            if let Some(blob) = &mut self.blob {
-                blob.write_all(&buf[..n])?;
-            }
-        } else if let Some(blob) = self.blob.take() {
-            // A wrong digest is reported by whoever reads; such a blob is simply not kept.
-            let _ = blob.commit_as(&self.digest);
-        }
-        Ok(n)
-    }
-}
-
-struct Counted<'a> {
-    inner: Box<dyn Read + Send + 'a>,
-    count: u64,
-    report: &'a (dyn Fn(u64) + Sync),
-    cancel: &'a Cancel,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_canceled() {
-            return Err(io::Error::other("canceled"));
-        }
-        let n = self.inner.read(buf)?;
-        self.count += n as u64;
-        (self.report)(self.count);
-        Ok(n)
-    }
-}
-
 fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
     let file = fs::open(path)?;
@@ -542,84 +441,4 @@ fn describe(request: &ImageRequest) -> String {
         ImageLocation::Reference(reference) => reference.familiar(),
         ImageLocation::Layout(path, _) => format!("oci-layout://{}", path.display()),
     }
-}
-
-/// Returns the file name under which a reference is kept.
-fn tag_name(reference: &Reference) -> String {
-    reference.to_string().bytes().fold(String::new(), |mut name, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
-                name.push(char::from(byte))
-            }
-            other => name.push_str(&format!("%{other:02x}")),
-        }
-        name
-    })
-}
-
-/// Returns the manifest or index that a name means in the local store.
-pub fn tag(store: &Store, reference: &Reference) -> Result<Option<Digest>, SourceError> {
-    let body = store.record(RecordKind::Tag, &tag_name(reference))?;
-    let text = body.and_then(|bytes| String::from_utf8(bytes).ok());
-    Ok(text.and_then(|text| text.lines().next()?.parse().ok()))
-}
-
-/// Gives a name to a manifest or index of the local store.
-pub fn set_tag(store: &Store, reference: &Reference, digest: &Digest) -> Result<(), SourceError> {
-    let reference = reference.clone().or_latest();
-    // A tag that stands already is not written again: a rebuild without changes writes nothing.
-    if tag(store, &reference)? == Some(*digest) {
-        return Ok(());
-    }
-    let body = format!("{digest}\n{reference}\n");
-    Ok(store.put_record(RecordKind::Tag, &tag_name(&reference), body.as_bytes())?)
-}
-
-/// Lists the names of the local store with what they mean, sorted.
-pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
-    let mut tags = Vec::new();
-    for name in store.record_names(RecordKind::Tag)? {
-        let Some(body) = store.record(RecordKind::Tag, &name)? else { continue };
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let mut lines = text.lines();
-        let digest = lines.next().and_then(|line| line.parse().ok());
-        let reference = lines.next().and_then(|line| Reference::parse(line).ok());
-        if let (Some(digest), Some(reference)) = (digest, reference) {
-            tags.push((reference, digest));
-        }
-    }
-    tags.sort();
-    Ok(tags)
-}
-
-/// Returns the layers of the store that are the lowest of a chain, as many as are known.
-pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, SourceError> {
-    let mut known = Vec::new();
-    let mut chain = None;
-    for diff_id in diff_ids {
-        let next = ChainId::of(chain, *diff_id);
-        chain = Some(next);
-        let Some(body) = store.record(RecordKind::Chain, &next.hex())? else { break };
-        let Ok(id) = LayerId::parse(String::from_utf8_lossy(&body).trim()) else { break };
-        if !store.snapshot_dir(&id.name()).join("changes").exists() {
-            break;
-        }
-        known.push(id);
-    }
-    Ok(known)
-}
-
-/// Notes which layer is the uppermost of a chain.
-pub fn remember_chain(
-    store: &Store,
-    diff_ids: &[DiffId],
-    layer: LayerId,
-) -> Result<(), SourceError> {
-    let chain = diff_ids.iter().fold(None, |chain, diff_id| Some(ChainId::of(chain, *diff_id)));
-    let Some(chain) = chain else { return Ok(()) };
-    let name = layer.name();
-    if store.record(RecordKind::Chain, &chain.hex())?.as_deref() == Some(name.as_bytes()) {
-        return Ok(());
-    }
-    Ok(store.put_record(RecordKind::Chain, &chain.hex(), name.as_bytes())?)
 }

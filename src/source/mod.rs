@@ -7,7 +7,9 @@ pub mod archive;
 pub mod context;
 pub mod http;
 pub mod image;
+pub mod names;
 mod stat_cache;
+mod unpacking;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,87 @@
+//! What the local store knows by name: images by reference, layers by chain.
+
+use super::SourceError;
+use crate::digest::{ChainId, DiffId, Digest};
+use crate::oci::Reference;
+use crate::snapshot::LayerId;
+use crate::store::{RecordKind, Store};
+
+/// Returns the file name under which a reference is kept.
+fn tag_name(reference: &Reference) -> String {
+    reference.to_string().bytes().fold(String::new(), |mut name, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                name.push(char::from(byte))
+            }
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+        name
+    })
+}
+
+/// Returns the manifest or index that a name means in the local store.
+pub fn tag(store: &Store, reference: &Reference) -> Result<Option<Digest>, SourceError> {
+    let body = store.record(RecordKind::Tag, &tag_name(reference))?;
+    let text = body.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| text.lines().next()?.parse().ok()))
+}
+
+/// Gives a name to a manifest or index of the local store.
+pub fn set_tag(store: &Store, reference: &Reference, digest: &Digest) -> Result<(), SourceError> {
+    let reference = reference.clone().or_latest();
+    // A tag that stands already is not written again: a rebuild without changes writes nothing.
+    if tag(store, &reference)? == Some(*digest) {
+        return Ok(());
+    }
+    let body = format!("{digest}\n{reference}\n");
+    Ok(store.put_record(RecordKind::Tag, &tag_name(&reference), body.as_bytes())?)
+}
+
+/// Lists the names of the local store with what they mean, sorted.
+pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
+    let mut tags = Vec::new();
+    for name in store.record_names(RecordKind::Tag)? {
+        let Some(body) = store.record(RecordKind::Tag, &name)? else { continue };
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let mut lines = text.lines();
+        let digest = lines.next().and_then(|line| line.parse().ok());
+        let reference = lines.next().and_then(|line| Reference::parse(line).ok());
+        if let (Some(digest), Some(reference)) = (digest, reference) {
+            tags.push((reference, digest));
+        }
+    }
+    tags.sort();
+    Ok(tags)
+}
+
+/// Returns the layers of the store that are the lowest of a chain, as many as are known.
+pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, SourceError> {
+    let mut known = Vec::new();
+    let mut chain = None;
+    for diff_id in diff_ids {
+        let next = ChainId::of(chain, *diff_id);
+        chain = Some(next);
+        let Some(body) = store.record(RecordKind::Chain, &next.hex())? else { break };
+        let Ok(id) = LayerId::parse(String::from_utf8_lossy(&body).trim()) else { break };
+        if !store.snapshot_dir(&id.name()).join("changes").exists() {
+            break;
+        }
+        known.push(id);
+    }
+    Ok(known)
+}
+
+/// Notes which layer is the uppermost of a chain.
+pub fn remember_chain(
+    store: &Store,
+    diff_ids: &[DiffId],
+    layer: LayerId,
+) -> Result<(), SourceError> {
+    let chain = diff_ids.iter().fold(None, |chain, diff_id| Some(ChainId::of(chain, *diff_id)));
+    let Some(chain) = chain else { return Ok(()) };
+    let name = layer.name();
+    if store.record(RecordKind::Chain, &chain.hex())?.as_deref() == Some(name.as_bytes()) {
+        return Ok(());
+    }
+    Ok(store.put_record(RecordKind::Chain, &chain.hex(), name.as_bytes())?)
+}

@@ -1,0 +1,113 @@
+//! One layer of an image on its way in: counted, kept as a blob, decompressed, hashed and unpacked in one pass.
+//!
+//! Nothing here decides whether the bytes are the right ones; the caller compares digests before it uses anything.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::SourceError;
+use crate::digest::{DiffId, Digest, Sha256Hasher};
+use crate::event::Cancel;
+use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
+use crate::snapshot::flavour;
+
+/// A layer by itself, in a scratch directory.
+pub(super) struct Unpacked {
+    pub(super) files: PathBuf,
+    pub(super) changes: Changes,
+    pub(super) diff_id: DiffId,
+}
+
+/// Unpacks a compressed layer; reads it to its end, whatever follows the archive.
+pub(super) fn unpack_verified(
+    compressed: &mut (impl Read + Send),
+    files: &Path,
+    parent: Option<&Tree>,
+) -> Result<(Changes, DiffId), LayerError> {
+    let done = unpack_plain(&mut *compressed, files, parent)?;
+    io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok(done)
+}
+
+fn unpack_plain(
+    compressed: &mut (impl Read + Send),
+    files: &Path,
+    parent: Option<&Tree>,
+) -> Result<(Changes, DiffId), LayerError> {
+    let inner = decoder(compressed).map_err(LayerError::Read)?;
+    let mut hasher = DiffHasher { inner, hasher: Sha256Hasher::new() };
+    let changes = unpack(&mut hasher, files, parent, Limits::default(), flavour())?;
+    io::copy(&mut hasher, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok((changes, hasher.hasher.diff_id()))
+}
+
+struct DiffHasher<R> {
+    inner: R,
+    hasher: Sha256Hasher,
+}
+
+impl<R: Read> Read for DiffHasher<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+}
+
+/// Says of which layer an error is, unless it is of this machine.
+pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) -> SourceError {
+    match error {
+        LayerError::Path(error) => error.into(),
+        LayerError::Write(_) => error.into(),
+        error => {
+            let mut text = format!("cannot be unpacked: {error}");
+            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+            while let Some(next) = cause {
+                text.push_str(&format!(": {next}"));
+                cause = next.source();
+            }
+            bad(text)
+        }
+    }
+}
+
+/// Copies what is read into a blob, which is kept once all of it was read and has the right digest.
+pub(super) struct Tee<'a> {
+    pub(super) inner: Box<dyn Read + Send>,
+    pub(super) blob: Option<crate::store::BlobWriter<'a>>,
+    pub(super) digest: Digest,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if n > 0 {
+            if let Some(blob) = &mut self.blob {
+                blob.write_all(&buf[..n])?;
+            }
+        } else if let Some(blob) = self.blob.take() {
+            // A wrong digest is reported by whoever reads; such a blob is simply not kept.
+            let _ = blob.commit_as(&self.digest);
+        }
+        Ok(n)
+    }
+}
+
+pub(super) struct Counted<'a> {
+    pub(super) inner: Box<dyn Read + Send + 'a>,
+    pub(super) count: u64,
+    pub(super) report: &'a (dyn Fn(u64) + Sync),
+    pub(super) cancel: &'a Cancel,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_canceled() {
+            return Err(io::Error::other("canceled"));
+        }
+        let n = self.inner.read(buf)?;
+        self.count += n as u64;
+        (self.report)(self.count);
+        Ok(n)
+    }
+}
