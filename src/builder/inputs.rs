@@ -157,7 +157,7 @@ fn used_paths(graph: &Graph, context: crate::graph::VertexId) -> Vec<String> {
                     }
                 }
             }
-            Op::Image(_) | Op::Files(_) | Op::Http(_) => {}
+            Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {}
         }
     }
     paths

@@ -143,13 +143,13 @@ fn source(
     from: Option<Option<VertexId>>,
 ) -> Result<(CopySource, bool), GraphError> {
     if is_git(written) {
-        return Err(match request.keyword {
-            "COPY" => {
-                GraphError::new("the source of COPY cannot be a git repository").hint("use ADD")
-            }
-            _ => GraphError::new("ADD of a git repository is not supported yet")
-                .hint("clone it in a RUN step, or name it with `--build-context`"),
-        });
+        if request.keyword == "COPY" {
+            let error = GraphError::new("the source of COPY cannot be a git repository");
+            return Err(error.hint("use ADD"));
+        }
+        let id = Some(lowering.git(written, step.command.span));
+        let path = "/".to_owned();
+        return Ok((CopySource::Vertex { id, path, pattern: true, parents: None }, false));
     }
     if is_http(written) {
         if request.keyword == "COPY" {

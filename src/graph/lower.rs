@@ -25,6 +25,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
     let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
     let globals = args::predefined(request, target_name);
     let globals = args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let warning = super::check::check(file, request)?;
     let mut stages = Stages::new(file, request, &globals, &expander)?;
     let target = stages.target(request.target.as_deref())?;
     let origins = resolve(&mut stages, target, request, bases)?;
@@ -37,7 +38,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         states: BTreeMap::new(),
         graph: Graph::default(),
         sources: Vec::new(),
-        warnings: Vec::new(),
+        warnings: warning.into_iter().collect(),
     };
     lowering.lower_stages(target)?;
     Ok(lowering.finish(target))
@@ -167,6 +168,7 @@ impl Lowering<'_> {
             (Op::Image(a), Op::Image(b)) => a.request == b.request,
             (Op::Files(a), Op::Files(b)) => a == b,
             (Op::Http(a), Op::Http(b)) => a == b,
+            (Op::Git(a), Op::Git(b)) => a == b,
             _ => false,
         };
         if let Some(id) = self.sources.iter().find(same) {
@@ -190,6 +192,12 @@ impl Lowering<'_> {
     pub(super) fn http(&mut self, source: super::HttpSource, span: Span) -> VertexId {
         let name = format!("[internal] download {}", source.url);
         self.source(Op::Http(source), name, Some(span))
+    }
+
+    /// Returns the vertex of a git repository.
+    pub(super) fn git(&mut self, remote: &str, span: Span) -> VertexId {
+        let source = super::GitSource { remote: remote.to_owned() };
+        self.source(Op::Git(source), format!("[internal] fetch {remote}"), Some(span))
     }
 
     /// Returns the file system of another stage, which must have been defined before.

@@ -9,6 +9,7 @@
 //! reach a vertex only through the fields that it really uses.
 
 mod args;
+mod check;
 mod copy;
 mod error;
 mod expose;
@@ -90,7 +91,7 @@ impl Vertex {
     pub fn inputs(&self) -> Vec<VertexId> {
         let mut inputs: Vec<_> = self.base.into_iter().collect();
         match &self.op {
-            Op::Image(_) | Op::Files(_) | Op::Http(_) => {}
+            Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {}
             Op::Run(run) => inputs.extend(run.mounts.iter().filter_map(RunMount::input)),
             Op::File(file) => inputs.extend(file.actions.iter().filter_map(FileAction::input)),
         }
@@ -107,6 +108,8 @@ pub enum Op {
     Files(FilesSource),
     /// One file from the web.
     Http(HttpSource),
+    /// A git repository.
+    Git(GitSource),
     /// A command.
     Run(Box<Run>),
     /// Files copied, written, made.
@@ -170,6 +173,13 @@ pub struct HttpSource {
     pub filename: String,
     /// The digest that it must have.
     pub checksum: Option<Digest>,
+}
+
+/// A git repository. kiln cannot fetch one yet; a build that needs it says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitSource {
+    /// The repository, with fragment and query, as written.
+    pub remote: String,
 }
 
 /// A command.

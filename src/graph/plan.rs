@@ -56,7 +56,7 @@ pub fn plan_dot(plan: &Lowered) -> String {
 fn shape(vertex: &Vertex) -> &'static str {
     match &vertex.op {
         Op::Image(_) => "cylinder",
-        Op::Files(_) | Op::Http(_) => "folder",
+        Op::Files(_) | Op::Http(_) | Op::Git(_) => "folder",
         Op::Run(_) => "box",
         Op::File(file) if file.actions.iter().all(is_inline) => "note",
         Op::File(_) => "component",

@@ -18,7 +18,7 @@ impl Solver<'_> {
         let vertex = self.graph.get(id);
         let base = progress.key(vertex.base);
         Ok(Some(match &vertex.op {
-            Op::Files(_) | Op::Http(_) => return Ok(None),
+            Op::Files(_) | Op::Http(_) | Op::Git(_) => return Ok(None),
             Op::Image(image) => cache::image_key(&image.manifest, &image.request.platform),
             Op::Run(run) => {
                 self.run_key(run, base, &|input, path| match progress.value(input) {
@@ -47,7 +47,7 @@ impl Solver<'_> {
         match &vertex.op {
             Op::Run(run) => self.run_key(run, base, &|input, path| subtree(&tree(input)?, path)),
             Op::File(file) => file_key(file, base, &|input, copy| selection(&tree(input)?, copy)),
-            Op::Image(_) | Op::Files(_) | Op::Http(_) => {
+            Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
                 unreachable!("sources have no content key")
             }
         }

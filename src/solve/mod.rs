@@ -168,6 +168,11 @@ impl<'a> Solver<'a> {
                         |current, total| self.progress(id, &source.filename, current, total);
                     Ok(http::fetch(self.store, self.agent, source, &report, &self.cancel)?)
                 })?,
+                Op::Git(source) => self.timed(id, || {
+                    let message =
+                        format!("cannot fetch `{}`: git is not supported yet", source.remote);
+                    Err(StepError::Unsupported(message))
+                })?,
                 Op::Image(_) | Op::Run(_) | Op::File(_) => continue,
             };
             progress.set(id, Value::Files(Arc::new(tree)));

@@ -169,7 +169,9 @@ impl Solver<'_> {
                     (made, vec![layer])
                 }
                 Op::File(file) => (self.file_step(file, base.as_deref(), progress)?, Vec::new()),
-                Op::Image(_) | Op::Files(_) | Op::Http(_) => unreachable!("sources are done"),
+                Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
+                    unreachable!("sources are done")
+                }
             };
             let created = self.now_nanoseconds();
             let identity = state::identity_of(&tree);
