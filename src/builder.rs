@@ -187,7 +187,7 @@ pub fn build(
         ulimits: &request.ulimits,
         shm_size: request.shm_size,
         jobs: request.jobs,
-        epoch: inputs.epoch,
+        epoch: inputs.epoch.or(plan.epoch),
     };
     let solved = plan.result.map(|id| solver.solve(id)).transpose();
     let state = solved.map_err(|error| report::solve(&inputs, &plan, error))?;

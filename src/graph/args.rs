@@ -98,6 +98,18 @@ pub(super) fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<String> {
     env
 }
 
+/// Returns SOURCE_DATE_EPOCH as a global ARG gives it; `context` stands for the time of a context, which a local one
+/// does not have.
+pub(super) fn epoch(globals: &Env) -> Result<Option<i64>, GraphError> {
+    match globals.get("SOURCE_DATE_EPOCH") {
+        None | Some("" | "context") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            GraphError::new(format!("SOURCE_DATE_EPOCH is `{text}`, which is no number"))
+                .hint("give it as seconds since 1970-01-01")
+        }),
+    }
+}
+
 /// Arguments that the reference records but never puts into the environment of a command.
 pub(super) fn is_environment(key: &str) -> bool {
     !matches!(key, "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE")

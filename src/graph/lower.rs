@@ -25,6 +25,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
     let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
     let globals = args::predefined(request, target_name);
     let globals = args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let epoch = args::epoch(&globals)?;
     let warning = super::check::check(file, request)?;
     let mut stages = Stages::new(file, request, &globals, &expander)?;
     let target = stages.target(request.target.as_deref())?;
@@ -41,7 +42,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         warnings: warning.into_iter().collect(),
     };
     lowering.lower_stages(target)?;
-    Ok(lowering.finish(target))
+    Ok(Lowered { epoch, ..lowering.finish(target) })
 }
 
 /// The pass itself.
@@ -375,6 +376,7 @@ impl Lowering<'_> {
             result: state.top,
             config,
             base: root_image(&self.stages, &self.origins, target),
+            epoch: None,
             target: self.stages.get(target).display.clone(),
             warnings: self.warnings,
         }

@@ -458,6 +458,8 @@ pub struct Lowered {
     pub config: ImageConfig,
     /// The image that the target stage is based on, if it is based on one with layers.
     pub base: Option<(ImageRequest, Base)>,
+    /// SOURCE_DATE_EPOCH as the Dockerfile's global ARG gives it, in seconds.
+    pub epoch: Option<i64>,
     /// The target's name.
     pub target: String,
     /// What should be said to the user.
