@@ -1,0 +1,209 @@
+//! What goes wrong in a user's hands: each ends in a clear error with the right exit code, and the next build works.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{BASE, Kiln, ended};
+
+/// Builds and compares exit code and error report.
+fn fails(dockerfile: &str, code: i32, report: &str) {
+    let kiln = Kiln::new();
+    let ended = kiln.build(dockerfile, &[]);
+    assert_eq!((ended.error().as_str(), ended.code), (report, Some(code)), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    assert_eq!(kiln.build(BASE, &[]).code, Some(0), "the next build works");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let report = "error: unknown instruction `RNU`\n --> Dockerfile:2:1\n  |\n2 | RNU x\n  | ^^^\n  hint: did you mean `RUN`?\nerror: `COPY` has no flag `--chwon`\n --> Dockerfile:3:6\n  |\n3 | COPY --chwon=1 a b\n  |      ^^^^^^^^^\n  hint: did you mean `--chown`?\n";
+    fails("FROM scratch\nRNU x\nCOPY --chwon=1 a b\n", 2, report);
+}
+
+#[test]
+fn a_source_that_is_not_there() {
+    let report = "error: `/nope` is not in the build context\n --> Dockerfile:2:1\n  |\n2 | COPY nope /\n  | ^^^^^^^^^^^\n  \
+                  hint: check the path, and whether an ignore file leaves it out\n";
+    fails("FROM scratch\nCOPY nope /\n", 2, report);
+}
+
+#[test]
+fn a_path_never_leaves_the_context() {
+    let kiln = Kiln::new();
+    std::fs::write(kiln.path("secret"), "s").unwrap();
+    let ended = kiln.build("FROM scratch\nCOPY ../secret /\n", &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.error().starts_with("error: `/secret` is not in the build context\n"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_command_that_fails() {
+    let kiln = Kiln::new();
+    let ended = kiln.build(&format!("{BASE}RUN echo one; echo two >&2; exit 42\n"), &[]);
+    let report = "error: the command `/bin/sh -c echo one; echo two >&2; exit 42` exited with code 42\n --> Dockerfile:4:1\n  |\n\
+                  4 | RUN echo one; echo two >&2; exit 42\n  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  its last output:\n    one\n    two\n";
+    assert_eq!((ended.error().as_str(), ended.code), (report, Some(1)));
+}
+
+#[test]
+fn a_user_who_is_not_there() {
+    let kiln = Kiln::new();
+    let ended = kiln.build(&format!("{BASE}USER nobody-here\nRUN true\n"), &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.error().contains("nobody-here") && ended.error().contains("Dockerfile:5:1"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_base_that_cannot_be_had() {
+    let kiln = Kiln::new();
+    let ended = kiln.build("FROM 127.0.0.1:1/none:latest\n", &[]);
+    assert_eq!(ended.code, Some(3));
+    assert!(
+        ended.error().starts_with(
+            "error: cannot find the base image `127.0.0.1:1/none:latest`\n --> Dockerfile:1:1\n"
+        ),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn an_archive_that_ends_too_early() {
+    let kiln = Kiln::new();
+    let tar = kiln.context().join("whole.tar.gz");
+    let made = std::process::Command::new("tar")
+        .arg("czf")
+        .arg(&tar)
+        .arg("busybox")
+        .current_dir(kiln.context())
+        .status();
+    assert!(made.unwrap().success());
+    let bytes = std::fs::read(&tar).unwrap();
+    std::fs::write(kiln.context().join("half.tar.gz"), &bytes[..bytes.len() / 2]).unwrap();
+    let ended = kiln.build("FROM scratch\nADD half.tar.gz /\n", &[]);
+    assert!(ended.code.is_some_and(|code| code == 2 || code == 3), "{}", ended.stderr);
+    assert!(ended.error().contains("Dockerfile:2:1"), "{}", ended.stderr);
+    assert_eq!(kiln.build("FROM scratch\nADD whole.tar.gz /\n", &[]).code, Some(0));
+}
+
+#[test]
+fn a_secret_that_is_required() {
+    let kiln = Kiln::new();
+    let text = format!("{BASE}RUN --mount=type=secret,id=key,required=true cat /run/secrets/key\n");
+    let ended = kiln.build(&text, &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.error().starts_with("error: the secret `key` is required but was not given\n"),
+        "{}",
+        ended.stderr
+    );
+    kiln.file("key", "42");
+    let given = kiln.build(&text, &["--secret", "id=key,src=key"]);
+    assert_eq!(given.code, Some(0), "{}", given.stderr);
+    assert!(given.stderr.lines().any(|line| line.ends_with(" 42")), "{}", given.stderr);
+    assert_eq!(kiln.build(&text, &[]).code, Some(2), "a result with the secret is none without it");
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let kiln = Kiln::new();
+    let state = kiln.path("state");
+    std::fs::create_dir(&state).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(&state)
+        .status();
+    assert!(mounted.unwrap().success(), "root is needed");
+    let ended = kiln.build(BASE, &[]);
+    std::process::Command::new("umount").arg(&state).status().unwrap();
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.error().contains("No space left on device"), "{}", ended.stderr);
+    assert_eq!(kiln.build(BASE, &[]).code, Some(0), "with space the build works");
+}
+
+#[test]
+fn an_interrupted_build_leaves_nothing() {
+    let kiln = Kiln::new();
+    kiln.file("Dockerfile", &format!("{BASE}RUN echo started; sleep 317\n"));
+    let mut command =
+        kiln.command(&["build", "--progress", "plain", "--output", "type=oci,dest=out.tar", "."]);
+    let log = std::fs::File::create(kiln.path("log")).unwrap();
+    let mut child = command.stderr(log).spawn().unwrap();
+    let begun = Instant::now();
+    while !std::fs::read_to_string(kiln.path("log")).unwrap().contains(" started\n") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the step never started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let left = std::process::Command::new("pgrep").args(["-f", "sleep 317"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "the step's process is gone");
+    assert!(!kiln.context().join("out.tar").exists());
+    assert_eq!(std::fs::read_dir(kiln.path("state/tmp")).unwrap().count(), 0);
+    let next = kiln.build(BASE, &[]);
+    assert_eq!((next.code, next.cached()), (Some(0), 2), "{}", next.stderr);
+}
+
+#[test]
+fn two_builds_at_once_run_a_shared_step_once() {
+    let kiln = Kiln::new();
+    let text = format!(
+        "{BASE}RUN --mount=type=cache,target=/c echo run >> /c/log; sleep 0.3; cat /c/log > /runs\n"
+    );
+    kiln.file("Dockerfile", &text);
+    let spawn = || kiln.command(&["build", "--progress", "plain", "-t", "x", "."]).output();
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(spawn);
+        (spawn(), other.join().unwrap())
+    });
+    let (first, second) = (ended(first.unwrap()), ended(second.unwrap()));
+    assert_eq!(
+        (first.code, second.code),
+        (Some(0), Some(0)),
+        "{}\n{}",
+        first.stderr,
+        second.stderr
+    );
+    assert_eq!(first.stdout, second.stdout);
+    let runs = kiln.run(&["run", "x", "cat", "/runs"]);
+    assert_eq!(runs.stdout, "run\n");
+}
+
+#[test]
+fn flags_that_cannot_be_honoured_are_refused() {
+    let kiln = Kiln::new();
+    let cases: [(&[&str], &str); 4] = [
+        (&["--push"], "error: `--push` is not supported yet\n"),
+        (&["--output", "type=ocy,dest=x"], "error: unknown output type `ocy`\n"),
+        (&["--network", "bridge"], "error: unknown network `bridge`\n"),
+        (
+            &["--platform", "linux/amd64,linux/arm64"],
+            "error: building for several platforms at once is not supported yet\n",
+        ),
+    ];
+    for (args, message) in cases {
+        let ended = kiln.build(BASE, args);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.error().starts_with(message), "{}", ended.stderr);
+    }
+    assert_eq!(kiln.run(&["build", "nowhere"]).code, Some(2));
+    assert_eq!(kiln.run(&["build", "--no-such-flag", "."]).code, Some(2));
+    let both = kiln.run(&["build", "-f", "-", "-"]);
+    assert!(
+        both.error()
+            .starts_with("error: standard input cannot be both the context and the Dockerfile\n")
+    );
+}

@@ -1,0 +1,190 @@
+//! Whole builds by the binary, as root with real namespaces: stages, commands, mounts, copies, the cache.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
+
+mod support;
+
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use support::{BASE, Kiln};
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn stages_arguments_and_heredocs() {
+    let kiln = Kiln::new();
+    let out = kiln.rootfs(
+        "ARG WHO=world\nENV GREETING=hello\nWORKDIR /w\nRUN echo \"$GREETING $WHO\" > out\n\
+         RUN <<EOF\necho one > a\necho two > b\nEOF\n\
+         RUN <<EOF\n#!/bin/sh\necho \"script $0\" > c\nEOF\n\
+         FROM scratch AS unused\nRUN [\"/never\"]\n\
+         FROM scratch\nCOPY --from=0 /w /\nCOPY <<EOF /d\ninline\nEOF\n",
+        &["--build-arg", "WHO=kiln"],
+    );
+    let files = ["out", "a", "b", "c", "d"].map(|name| read(&out.join(name)));
+    assert_eq!(files, ["hello kiln\n", "one\n", "two\n", "script /dev/pipes/EOF\n", "inline\n"]);
+}
+
+#[test]
+fn mounts_of_every_kind() {
+    let kiln = Kiln::new();
+    kiln.file("bound/file", "bound");
+    kiln.file("key", "secret");
+    let out = kiln.rootfs(
+        "RUN --mount=type=bind,source=bound,target=/b cat /b/file > /1; ! touch /b/x 2>/dev/null\n\
+         RUN --mount=type=bind,source=bound,target=/b,rw touch /b/x && ls /b > /2\n\
+         RUN --mount=type=cache,target=/c echo kept > /c/f\n\
+         RUN --mount=type=cache,target=/c cat /c/f > /3\n\
+         RUN --mount=type=tmpfs,target=/t,size=1m mount | grep -o 'size=1024k' > /4\n\
+         RUN --mount=type=secret,id=key,uid=7 stat -c '%a %u' /run/secrets/key > /5 && cat /run/secrets/key >> /5\n\
+         RUN --mount=type=secret,id=key,env=KEY echo \"$KEY\" > /6\n\
+         RUN --network=none ip link | grep -c '^[0-9]' > /7\n",
+        &["--secret", "id=key,src=key"],
+    );
+    let files = ["1", "2", "3", "4", "5", "6", "7"].map(|name| read(&out.join(name)));
+    assert_eq!(
+        files,
+        ["bound", "file\nx\n", "kept\n", "size=1024k\n", "400 7\nsecret", "secret\n", "1\n"]
+    );
+    let left: Vec<_> =
+        ["b", "c", "t", "run"].iter().filter(|name| out.join(name).exists()).collect();
+    assert_eq!(left, Vec::<&&str>::new(), "mount points are not in the image");
+}
+
+#[test]
+fn copies_follow_the_rules() {
+    let kiln = Kiln::new();
+    for name in ["src/a.txt", "src/b.md", "src/sub/c.txt", "deep/x/y/z.txt"] {
+        kiln.file(name, name);
+    }
+    symlink("a.txt", kiln.context().join("src/link")).unwrap();
+    let out = kiln.rootfs(
+        "COPY src /dir\nCOPY src/*.txt /wild/\nCOPY --chown=5:6 --chmod=640 src/a.txt /owned\n\
+         COPY --exclude=*.md src /without/\nCOPY --parents deep/./x/**/*.txt /parents/\n\
+         COPY --link src/a.txt /linked/\nCOPY src/link /followed\n",
+        &[],
+    );
+    assert_eq!(std::fs::read_link(out.join("dir/link")).unwrap().to_str(), Some("a.txt"));
+    for name in
+        ["dir/sub/c.txt", "wild/a.txt", "without/a.txt", "parents/x/y/z.txt", "linked/a.txt"]
+    {
+        assert!(out.join(name).is_file(), "{name}");
+    }
+    assert!(!out.join("without/b.md").exists() && !out.join("wild/b.md").exists());
+    assert_eq!(read(&out.join("followed")), "src/a.txt");
+    assert_eq!(out.join("owned").metadata().unwrap().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn archives_are_unpacked_whatever_their_compression() {
+    let kiln = Kiln::new();
+    kiln.file("in/file", "content");
+    for (flag, name) in
+        [("", "tar"), ("--gzip", "gz"), ("--bzip2", "bz2"), ("--xz", "xz"), ("--zstd", "zst")]
+    {
+        let mut tar = std::process::Command::new("tar");
+        tar.arg("-c")
+            .args(Some(flag).filter(|flag| !flag.is_empty()))
+            .arg("-f")
+            .arg(format!("a.{name}"));
+        assert!(tar.arg("in").current_dir(kiln.context()).status().unwrap().success());
+    }
+    let adds: String =
+        ["tar", "gz", "bz2", "xz", "zst"].iter().map(|n| format!("ADD a.{n} /{n}/\n")).collect();
+    let out = kiln.rootfs(&adds, &[]);
+    for name in ["tar", "gz", "bz2", "xz", "zst"] {
+        assert_eq!(read(&out.join(name).join("in/file")), "content");
+    }
+}
+
+#[test]
+fn an_ignore_file_hides_and_takes_back() {
+    let kiln = Kiln::new();
+    for name in ["keep/a", "drop/b", "drop/back", "x.log"] {
+        kiln.file(name, name);
+    }
+    kiln.file(".dockerignore", "drop\n!drop/back\n*.log\n");
+    let out = kiln.rootfs("COPY . /ctx\n", &[]);
+    let ctx = out.join("ctx");
+    assert!(ctx.join("keep/a").exists() && ctx.join("drop/back").exists());
+    assert!(!ctx.join("drop/b").exists() && !ctx.join("x.log").exists());
+}
+
+#[test]
+fn only_what_changed_runs_again() {
+    let kiln = Kiln::new();
+    kiln.file("a", "1");
+    kiln.file("b", "1");
+    let text =
+        format!("{BASE}COPY a /a\nRUN wc -c /a > /count\nCOPY b /b\nRUN cat /count /b > /both\n");
+    assert_eq!(kiln.build(&text, &[]).cached(), 0);
+    let again = kiln.build(&text, &[]);
+    assert_eq!((again.cached(), again.code), (6, Some(0)), "{}", again.stderr);
+    kiln.file("b", "2");
+    assert_eq!(kiln.build(&text, &[]).cached(), 4);
+    let labelled = kiln.build(&format!("{text}LABEL a=b\nENV C=d\n"), &[]);
+    assert_eq!(labelled.cached(), 6);
+    let unused = kiln.build(&text.replacen("COPY a", "LABEL x=y\nCOPY a", 1), &[]);
+    assert_eq!(unused.cached(), 6, "metadata invalidates nothing");
+    assert_eq!(kiln.build(&text, &["--no-cache"]).cached(), 0);
+}
+
+#[test]
+fn a_step_that_makes_the_same_does_not_make_others_run() {
+    let kiln = Kiln::new();
+    kiln.file("a", "1");
+    let text = format!(
+        "{BASE}COPY a /tmp-a\nRUN rm /tmp-a && echo same > /same\nRUN cat /same > /after\n"
+    );
+    assert_eq!(kiln.build(&text, &[]).code, Some(0));
+    kiln.file("a", "2");
+    let next = kiln.build(&text, &[]);
+    assert_eq!((next.cached(), next.code), (3, Some(0)), "{}", next.stderr);
+}
+
+#[test]
+fn squashed_layers_make_the_same_files() {
+    let kiln = Kiln::new();
+    let rest = "RUN mkdir /d && echo x > /d/x && ln /d/x /d/y\nRUN rm /d/x && echo z > /z\n";
+    let tar = |flags: &[&str]| {
+        let dest = kiln.path("out.tar");
+        let output = format!("type=tar,dest={}", dest.display());
+        let args = [&["--output", output.as_str()][..], flags].concat();
+        let ended = kiln.build(&format!("{BASE}{rest}"), &args);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        std::fs::read(dest).unwrap()
+    };
+    let plain = tar(&[]);
+    assert_eq!(tar(&["--squash"]), plain);
+    assert_eq!(tar(&["--squash-all"]), plain);
+}
+
+#[test]
+fn other_tools_read_what_kiln_writes() {
+    let kiln = Kiln::new();
+    for compression in ["gzip", "zstd", "uncompressed"] {
+        let layout = kiln.path(compression);
+        let output =
+            format!("type=oci,tar=false,dest={},compression={compression}", layout.display());
+        let ended =
+            kiln.build(&format!("{BASE}CMD [\"true\"]\n"), &["-t", "x:1", "--output", &output]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let image = format!("oci:{}:1", layout.display());
+        let inspected = std::process::Command::new("skopeo").args(["inspect", &image]).output();
+        let inspected = inspected.expect("apt-get install skopeo");
+        let text = String::from_utf8_lossy(&inspected.stdout).into_owned();
+        assert!(inspected.status.success(), "{}", String::from_utf8_lossy(&inspected.stderr));
+        assert!(text.contains(ended.stdout.trim()), "{text}");
+    }
+    let unpacked = kiln.path("bundle");
+    let image = format!("{}:1", kiln.path("gzip").display());
+    let umoci = std::process::Command::new("umoci")
+        .args(["unpack", "--image", &image])
+        .arg(&unpacked)
+        .output();
+    let umoci = umoci.expect("apt-get install umoci");
+    assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
+    assert!(unpacked.join("rootfs/bin/sh").is_symlink());
+}

@@ -1,0 +1,99 @@
+//! The kiln binary with a state root and a context of its own.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A state root and a context, both thrown away at the end.
+pub(crate) struct Kiln {
+    directory: tempfile::TempDir,
+}
+
+/// How a run of kiln ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The error report: what follows the progress lines.
+    pub(crate) fn error(&self) -> String {
+        let lines = self.stderr.lines().skip_while(|line| !line.starts_with("error: "));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// How many steps were found in the cache.
+    pub(crate) fn cached(&self) -> usize {
+        self.stderr.lines().filter(|line| line.ends_with(" CACHED")).count()
+    }
+}
+
+/// The beginning of every Dockerfile here: busybox and nothing else.
+pub(crate) const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n";
+
+impl Kiln {
+    pub(crate) fn new() -> Self {
+        let kiln = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(kiln.context()).unwrap();
+        let busybox = Path::new("/bin/busybox");
+        assert!(busybox.exists(), "`/bin/busybox` is missing: apt-get install busybox-static");
+        std::fs::copy(busybox, kiln.context().join("busybox")).unwrap();
+        kiln
+    }
+
+    pub(crate) fn context(&self) -> PathBuf {
+        self.directory.path().join("context")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &str) {
+        let path = self.context().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.arg("--root").arg(self.path("state")).args(args).current_dir(self.context());
+        command
+            .env_remove("BUILDKIT_PROGRESS")
+            .env_remove("SOURCE_DATE_EPOCH")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        ended(self.command(args).output().unwrap())
+    }
+
+    /// Builds the context with this Dockerfile.
+    pub(crate) fn build(&self, dockerfile: &str, args: &[&str]) -> Ended {
+        self.file("Dockerfile", dockerfile);
+        let all: Vec<&str> =
+            ["build", "--progress", "plain"].iter().chain(args).chain(&["."]).copied().collect();
+        self.run(&all)
+    }
+
+    /// Builds on busybox, and returns the root file system as a directory.
+    pub(crate) fn rootfs(&self, rest: &str, args: &[&str]) -> PathBuf {
+        let out = self.path("rootfs");
+        let dest = format!("type=local,dest={}", out.display());
+        let ended = self.build(&format!("{BASE}{rest}"), &[&["--output", &dest], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        out
+    }
+}
+
+pub(crate) fn ended(output: Output) -> Ended {
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
