@@ -153,6 +153,8 @@ pub struct Outcome {
     pub config: Digest,
     /// The names under which it was kept.
     pub names: Vec<String>,
+    /// Whether the store was written to, so that it should be settled ([`crate::store::settle`]).
+    pub wrote: bool,
 }
 
 /// Runs a build. Errors come as a list, because a Dockerfile may have several.

@@ -73,6 +73,7 @@ fn export(
         media_type: finished.manifest.media_type.to_string(),
         config: finished.config.digest,
         names,
+        wrote: finish.store.has_written(),
     })
 }
 

@@ -36,6 +36,9 @@ pub(super) fn run(root: PathBuf, flags: BuildFlags) -> Done {
         Err(_) if canceled => return Err(Failure::Canceled),
         Err(diagnostics) => return Err(diagnostics.into()),
     };
+    if outcome.wrote {
+        settle_later(&build);
+    }
     if let Some(path) = iidfile {
         write_file(&path, outcome.config.to_string().as_bytes())?;
     }
@@ -55,6 +58,26 @@ pub(super) fn run(root: PathBuf, flags: BuildFlags) -> Done {
         true => Ok(()),
         false => print(&format!("{}\n", if quiet { outcome.config } else { outcome.manifest })),
     }
+}
+
+/// Starts the process that flushes the store. Nobody waits for it: until it is done, a crash of the machine costs the
+/// cached results of this build, and nothing else does.
+fn settle_later(build: &Build) {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new(&build.init);
+    command.arg("--root").arg(&build.state).arg("settle").process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Without it the results merely count as unsettled.
+    let _ = command.spawn();
+}
+
+/// `kiln settle`
+pub(super) fn settle(root: &Path) -> Done {
+    kiln::store::settle(root).map_err(|error| {
+        let diagnostic = Diagnostic::new(Blame::Machine, error.to_string());
+        Failure::from(vec![diagnostic.causes_of(&error)])
+    })
 }
 
 fn metadata_json(outcome: &Outcome) -> Vec<u8> {

@@ -71,6 +71,9 @@ enum Command {
     History(history::HistoryFlags),
     /// Run an image's process, or a command in its place
     Run(run::RunFlags),
+    /// Make what builds wrote survive a crash of the machine; started by builds
+    #[command(hide = true)]
+    Settle,
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
@@ -98,6 +101,7 @@ pub(crate) fn run() -> u8 {
         Command::History(flags) => history::run(&root, &flags),
         Command::Run(flags) => run::run(&root, flags),
         Command::Explain(command) => explain::run(root, command),
+        Command::Settle => build::settle(&root),
     });
     match caught {
         Ok(Ok(())) => 0,
@@ -118,7 +122,11 @@ pub(crate) fn run() -> u8 {
 fn enter(command: &Command) -> Result<(), Box<Diagnostic>> {
     match command {
         Command::Build(_) | Command::Run(_) => {}
-        Command::Images(_) | Command::Inspect(_) | Command::History(_) | Command::Explain(_) => {
+        Command::Images(_)
+        | Command::Inspect(_)
+        | Command::History(_)
+        | Command::Explain(_)
+        | Command::Settle => {
             return Ok(());
         }
     }

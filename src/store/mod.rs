@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use blob::BlobWriter;
 pub use lock::Lock;
-pub use record::RecordKind;
+pub use record::{RecordKind, settle};
 
 use crate::digest::Digest;
 use crate::fs::{self, PathError};
@@ -77,6 +77,7 @@ pub struct Store {
     root: PathBuf,
     scratch: PathBuf,
     boot: String,
+    wrote: std::sync::atomic::AtomicBool,
     _lease: Lock,
 }
 
@@ -99,7 +100,7 @@ impl Store {
         let scratch = root.join("tmp").join(name);
         fs::create_dir_all(&scratch)?;
         lock::sweep(&root);
-        Ok(Self { boot: boot_id(), root, scratch, _lease: lease })
+        Ok(Self { boot: boot_id(), wrote: false.into(), root, scratch, _lease: lease })
     }
 
     /// Returns the state root.

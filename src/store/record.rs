@@ -6,10 +6,11 @@
 //!
 //! Content is written before the record that names it, but neither is flushed to the disk one by one. So a record
 //! carries the id of the boot that wrote it. After a reboot the order of the writes is known to have held only for
-//! records that a `syncfs` of the state root had passed: [`Store::settle`] notes how far that is. All others are as
+//! records that a `syncfs` of the state root had passed: [`settle`] notes how far that is. All others are as
 //! if they had never been written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Result, Store};
@@ -70,6 +71,7 @@ impl Store {
 
     /// Writes a record, replacing what was there.
     pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
+        self.wrote.store(true, Ordering::Relaxed);
         let path = self.record_path(kind, name);
         let boot = if self.boot.is_empty() { "-" } else { &self.boot };
         let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
@@ -114,24 +116,13 @@ impl Store {
         Ok(names)
     }
 
-    /// Flushes the state root's file system, after which every record written before now survives a crash of the
-    /// machine. Slow (it waits for the disk); run by a process of its own after a build that wrote something.
-    pub fn settle(&self) -> Result<()> {
-        let now = SystemTime::now();
-        let fail = PathError::of("flush", &self.root);
-        let directory = std::fs::File::open(&self.root).map_err(&fail)?;
-        rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let path = self.settled_path(&self.boot);
-        Ok(fs::replace(&path, seconds.to_string().as_bytes(), &self.scratch)?)
-    }
-
-    fn settled_path(&self, boot: &str) -> PathBuf {
-        self.root.join("records").join(format!("settled-{boot}"))
+    /// Returns whether this process wrote a record, which [`settle`] should follow.
+    pub fn has_written(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
     }
 
     fn is_settled(&self, boot: &str, record: &std::path::Path) -> bool {
-        let settled = std::fs::read_to_string(self.settled_path(boot)).ok();
+        let settled = std::fs::read_to_string(settled_path(&self.root, boot)).ok();
         let until = settled.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let written = std::fs::metadata(record).and_then(|meta| meta.modified());
         match (until, written) {
@@ -139,6 +130,22 @@ impl Store {
             _ => false,
         }
     }
+}
+
+/// Flushes the state root's file system, after which every record written before now survives a crash of the machine.
+/// Slow (it waits for the disk); run by a process of its own after a build that wrote something.
+pub fn settle(root: &Path) -> Result<()> {
+    let now = SystemTime::now();
+    let fail = PathError::of("flush", root);
+    let directory = std::fs::File::open(root).map_err(&fail)?;
+    rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let path = settled_path(root, &super::boot_id());
+    Ok(fs::replace(&path, seconds.to_string().as_bytes(), &root.join("records"))?)
+}
+
+fn settled_path(root: &Path, boot: &str) -> PathBuf {
+    root.join("records").join(format!("settled-{boot}"))
 }
 
 /// Takes a record's bytes apart into boot id and body; `None` if they are damaged.
@@ -176,20 +183,19 @@ mod tests {
 
     #[test]
     fn after_a_reboot_only_settled_records_count() {
-        let (_dir, mut store) = store();
-        store.boot = "before".into();
-        store.put_record(RecordKind::Tag, "unsettled", b"x").unwrap();
-        store.boot = "after".into();
-        assert_eq!(store.record(RecordKind::Tag, "unsettled").unwrap(), None);
-
-        store.boot = "before".into();
+        let (dir, mut store) = store();
+        let this = store.boot.clone();
         store.put_record(RecordKind::Tag, "settled", b"x").unwrap();
         let old = SystemTime::now() - Duration::from_secs(5);
         let path = store.record_path(RecordKind::Tag, "settled");
         let file = std::fs::File::options().append(true).open(path).unwrap();
         file.set_modified(old).unwrap();
-        store.settle().unwrap();
+        settle(dir.path()).unwrap();
+        store.put_record(RecordKind::Tag, "unsettled", b"x").unwrap();
         store.boot = "after".into();
+        assert_eq!(store.record(RecordKind::Tag, "unsettled").unwrap(), None);
         assert_eq!(store.record(RecordKind::Tag, "settled").unwrap().unwrap(), b"x");
+        store.boot = this;
+        assert_eq!(store.record(RecordKind::Tag, "unsettled").unwrap().unwrap(), b"x");
     }
 }
