@@ -138,11 +138,14 @@ fn enter(command: &Command) -> Result<(), Box<Diagnostic>> {
 
 /// The state root if none is named.
 fn default_root() -> PathBuf {
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(root) = variable("KILN_ROOT") {
+        return root;
+    }
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/kiln");
     }
-    let variable =
-        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let data = variable("XDG_DATA_HOME");
     let data = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")));
     data.unwrap_or_else(std::env::temp_dir).join("kiln")
