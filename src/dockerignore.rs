@@ -35,7 +35,9 @@ impl IgnoreError {
         match self {
             Self::LineTooLong(_) => None,
             Self::Empty => Some("remove the line, or write `!pattern`".into()),
-            Self::Malformed(_) => Some("write `\\[` for a bracket, and close those that open a class".into()),
+            Self::Malformed(_) => {
+                Some("write `\\[` for a bracket, and close those that open a class".into())
+            }
         }
     }
 }
@@ -50,7 +52,8 @@ pub fn read(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
         if line.len() > LONGEST_LINE {
             return Err(IgnoreError::LineTooLong(number + 1));
         }
-        let line = if number == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
+        let line =
+            if number == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
         // A blank before `#` makes a pattern of it.
         if line.first() != Some(&b'#') {
             patterns.extend(ignore_line(&String::from_utf8_lossy(line)));
@@ -103,7 +106,7 @@ impl Parents {
 
     fn get(&self, rule: usize) -> bool {
         let word = if rule < 64 { Some(&self.first) } else { self.more.get(rule / 64 - 1) };
-        word.is_some_and(|word| word >> (rule % 64) & 1 == 1)
+        word.is_some_and(|word| (word >> (rule % 64)) & 1 == 1)
     }
 
     fn set(&mut self, rule: usize) {
@@ -172,11 +175,7 @@ impl Matcher {
     }
 
     /// Matches a path of a walk, given what was found for the directory that it stands in.
-    pub fn check(
-        &self,
-        path: impl AsRef<[u8]>,
-        parents: &Parents,
-    ) -> Result<Verdict, IgnoreError> {
+    pub fn check(&self, path: impl AsRef<[u8]>, parents: &Parents) -> Result<Verdict, IgnoreError> {
         let path = path.as_ref();
         let mut matched = false;
         let mut found = Parents::none(self.rules.len());
@@ -222,7 +221,13 @@ mod tests {
     #[test]
     fn the_last_match_decides() {
         let matcher = Matcher::new(["dir", "!dir/keep", "**/*.tmp"]).unwrap();
-        let table = [("dir", true), ("dir/a/b", true), ("dir/keep/a", false), ("dir/keep/a.tmp", true), ("b", false)];
+        let table = [
+            ("dir", true),
+            ("dir/a/b", true),
+            ("dir/keep/a", false),
+            ("dir/keep/a.tmp", true),
+            ("b", false),
+        ];
         for (path, expected) in table {
             assert_eq!(matcher.matches(path), Ok(expected), "{path}");
         }

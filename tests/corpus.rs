@@ -4,6 +4,8 @@
 //! What a build makes of the files (`build` in the golden answers, and the rows of kinds `resolve` and `copy`) is
 //! compared elsewhere.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod corpus {
     pub(crate) mod golden;
 }
@@ -11,10 +13,10 @@ mod corpus {
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use corpus::golden::{command, wordless, stage};
-use kiln::dockerfile::ParseErrorKind;
-use kiln::dockerfile::ast::Dockerfile;
+use corpus::golden::{command, stage, wordless};
+use kiln::dockerfile::ast::{Dockerfile, Span};
 use kiln::dockerfile::word::{Expander, Names, environment};
+use kiln::dockerfile::{ParseError, ParseErrorKind};
 use kiln::dockerignore::{self, Matcher, Parents};
 use kiln::wildcard;
 use serde_json::{Value, json};
@@ -88,36 +90,14 @@ fn dockerfile(differences: &mut Differences, name: &str, text: &[u8], golden: &V
     let parsed = match (Dockerfile::parse(text), golden["ok"] == true) {
         (Ok(parsed), true) => parsed,
         (Ok(_), false) => {
-            return differences.found.push(format!("{name}: accepted, reference: {}", golden["error"]));
+            return differences
+                .found
+                .push(format!("{name}: accepted, reference: {}", golden["error"]));
         }
         (Err(errors), true) => {
             return differences.found.push(format!("{name}: rejected: {}", errors[0]));
         }
-        (Err(errors), false) => {
-            let lines: Vec<Value> = errors
-                .iter()
-                .map(|error| {
-                    let (first, last) = (error.instruction.first_line, error.instruction.last_line);
-                    // The reference gives the line before these.
-                    let before = matches!(
-                        error.kind,
-                        ParseErrorKind::Directive(_) | ParseErrorKind::LineTooLong
-                    );
-                    let back = u32::from(before || (error.kind == ParseErrorKind::Empty && text.is_empty()));
-                    json!([first - back, last - back])
-                })
-                .collect();
-            if !lines.contains(&golden["error_lines"]) {
-                let golden = &golden["error_lines"];
-                differences.found.push(format!("{name}: error lines {lines:?}, reference {golden}"));
-            }
-            for error in &errors {
-                let span = error.span;
-                let inside = span.start <= span.end && span.end <= text.len();
-                assert!(inside, "{name}: {span:?} outside of the text");
-            }
-            return;
-        }
+        (Err(errors), false) => return rejected(differences, name, text, (&errors, golden)),
     };
     if golden["utf8"] == false {
         return;
@@ -143,6 +123,34 @@ fn dockerfile(differences: &mut Differences, name: &str, text: &[u8], golden: &V
     differences.compare(&format!("{name}.warnings"), &ours["warnings"], &json!(warnings));
 }
 
+/// One of our errors must stand where the reference's only one does, and all must lie in the text.
+fn rejected(
+    differences: &mut Differences,
+    name: &str,
+    text: &[u8],
+    (errors, golden): (&[ParseError], &Value),
+) {
+    let lines = |error: &ParseError| {
+        // The reference gives the line before these.
+        let before = match *error.kind {
+            ParseErrorKind::Directive(_) | ParseErrorKind::LineTooLong => true,
+            ParseErrorKind::Empty => text.is_empty(),
+            _ => false,
+        };
+        let Span { first_line, last_line, .. } = error.instruction;
+        json!([first_line - u32::from(before), last_line - u32::from(before)])
+    };
+    let lines: Vec<Value> = errors.iter().map(lines).collect();
+    if !lines.contains(&golden["error_lines"]) {
+        let golden = &golden["error_lines"];
+        differences.found.push(format!("{name}: error lines {lines:?}, reference {golden}"));
+    }
+    for error in errors {
+        let Span { start, end, .. } = error.span;
+        assert!(start <= end && end <= text.len(), "{name}: {start}..{end} outside of the text");
+    }
+}
+
 #[test]
 fn words_agree() {
     let mut differences = Differences::default();
@@ -166,7 +174,11 @@ fn words_agree() {
         differences.compare(&what, &json!(text.is_err()), &json!(row["error"].is_string()));
         differences.compare(&what, &json!(words.is_err()), &json!(row["error"].is_string()));
         differences.compare(&format!("{what} matched"), &json!(names.matched), &row["matched"]);
-        differences.compare(&format!("{what} unmatched"), &json!(names.unmatched), &row["unmatched"]);
+        differences.compare(
+            &format!("{what} unmatched"),
+            &json!(names.unmatched),
+            &row["unmatched"],
+        );
         if row["error"].is_null() {
             differences.compare(&what, &json!(text.ok()), &row["result"]);
             let golden = if row["words"].is_null() { &json!([]) } else { &row["words"] };
@@ -234,11 +246,12 @@ fn walk<'a>(matcher: &Matcher, tree: impl Iterator<Item = &'a str>) -> Vec<Strin
     let mut entries = BTreeSet::new();
     for path in tree {
         entries.insert(path.to_owned());
-        entries.extend(path.trim_end_matches('/').match_indices('/').map(|(at, _)| path[..=at].to_owned()));
+        entries.extend(
+            path.trim_end_matches('/').match_indices('/').map(|(at, _)| path[..=at].to_owned()),
+        );
     }
     let mut sent = Vec::new();
-    let mut order: Vec<Vec<&str>> =
-        entries.iter().map(|path| path.split('/').collect()).collect();
+    let mut order: Vec<Vec<&str>> = entries.iter().map(|path| path.split('/').collect()).collect();
     // The order of a walk: by component, so that a directory comes right before what it holds.
     order.sort();
     let mut pruned: Option<String> = None;

@@ -56,7 +56,7 @@ impl Chmod {
     /// Returns the mode of a file after the change; bits above the lowest twelve are kept.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         let changes = match self {
-            Self::Octal(bits) => return mode & !ALL | bits,
+            Self::Octal(bits) => return (mode & !ALL) | bits,
             Self::Symbolic(changes) => changes,
         };
         changes.iter().fold(mode, |now, change| match *change {
@@ -65,11 +65,11 @@ impl Chmod {
             Change::SetIfExecutable(bits) if is_dir || mode & 0o111 != 0 => now | bits,
             Change::SetIfExecutable(_) => now,
             Change::Copy { shift, to, operator } => {
-                let bits = (now >> shift & 0o7) * 0o111 & to;
+                let bits = (((now >> shift) & 0o7) * 0o111) & to;
                 match operator {
                     '+' => now | bits,
                     '-' => now & !bits,
-                    _ => now & !to | bits,
+                    _ => (now & !to) | bits,
                 }
             }
         })
@@ -117,7 +117,8 @@ fn chmod_clause(clause: &str, changes: &mut Vec<Change>) -> Option<()> {
     while let Some(operator) = rest.chars().next() {
         let after = &rest[1..];
         let end = after.find(['+', '-', '=']).unwrap_or(after.len());
-        Action { operator, who, bits: 0, conditional: 0, done: false }.read(&after[..end], changes)?;
+        Action { operator, who, bits: 0, conditional: 0, done: false }
+            .read(&after[..end], changes)?;
         rest = &after[end..];
     }
     Some(())
@@ -180,7 +181,11 @@ impl Action {
             self.done = true;
         }
         if bits != 0 {
-            changes.push(if self.operator == '-' { Change::Clear(bits) } else { Change::Set(bits) });
+            changes.push(if self.operator == '-' {
+                Change::Clear(bits)
+            } else {
+                Change::Set(bits)
+            });
         }
         if conditional != 0 {
             changes.push(Change::SetIfExecutable(conditional));

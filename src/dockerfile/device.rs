@@ -40,7 +40,9 @@ impl DeviceError {
         match self {
             Self::Csv => Some("write it as `vendor/class=name,required`".into()),
             Self::TwoNames(..) => Some("use one `--device` for each".into()),
-            Self::UnknownOption { suggestion, .. } => suggestion.map(|s| format!("did you mean `{s}`?")),
+            Self::UnknownOption { suggestion, .. } => {
+                suggestion.map(|s| format!("did you mean `{s}`?"))
+            }
             Self::Required(_) => Some("use `true` or `false`".into()),
         }
     }

@@ -67,9 +67,8 @@ impl DirectiveReader {
 fn directive(line: &str) -> Option<(String, String)> {
     let comment = line.strip_prefix('#')?.trim_start();
     let (rest, name) = directive_name(comment).ok()?;
-    let (rest, _) = preceded(take_while(blank), tag::<_, _, nom::error::Error<&str>>("="))
-        .parse(rest)
-        .ok()?;
+    let (rest, _) =
+        preceded(take_while(blank), tag::<_, _, nom::error::Error<&str>>("=")).parse(rest).ok()?;
     Some((name.to_ascii_lowercase(), directive_value(rest)?.to_owned()))
 }
 
@@ -101,7 +100,8 @@ pub(super) fn syntax(text: &[u8]) -> Option<Syntax> {
     let mut start = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     let mut line = 1;
     if text[start..].starts_with(b"#!") {
-        start += text[start..].iter().position(|b| *b == b'\n').map_or(text.len() - start, |at| at + 1);
+        start +=
+            text[start..].iter().position(|b| *b == b'\n').map_or(text.len() - start, |at| at + 1);
         line = 2;
     }
     let found = scan(text, start, line).into_iter().find(|directive| directive.name == "syntax")?;

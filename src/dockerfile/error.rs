@@ -3,6 +3,8 @@
 //! A [`ParseError`] always has a span inside the text: the flag, word or keyword at fault where that is known, else
 //! the whole instruction. It deliberately does not draw anything: carets and colours belong to the report.
 
+use std::fmt;
+
 use super::ast::Span;
 use super::device::DeviceError;
 use super::directive::DirectiveError;
@@ -12,19 +14,35 @@ use super::mount::MountError;
 use super::word::WordError;
 
 /// One mistake in a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     /// What is wrong.
-    #[source]
-    pub kind: ParseErrorKind,
+    pub kind: Box<ParseErrorKind>,
     /// The part of the text at fault, as tight as is known.
     pub span: Span,
     /// The whole instruction that it is part of.
     pub instruction: Span,
 }
 
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for ParseError {
+    // The message is the kind's own, so the chain goes on below it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind.source()
+    }
+}
+
 impl ParseError {
+    /// Makes an error about a part of an instruction.
+    pub(super) fn new(kind: impl Into<ParseErrorKind>, span: Span, instruction: Span) -> Self {
+        Self { kind: Box::new(kind.into()), span, instruction }
+    }
+
     /// Returns what to try, if something can be said.
     pub fn hint(&self) -> Option<String> {
         self.kind.hint()
@@ -189,7 +207,8 @@ impl ArgumentError {
             Self::EmptyName(_) => "put a name before `=`".into(),
             Self::From => "write it as `FROM image AS name`".into(),
             Self::StageName(_) => {
-                "a stage name starts with a letter and holds letters, digits, `-`, `_` and `.`".into()
+                "a stage name starts with a letter and holds letters, digits, `-`, `_` and `.`"
+                    .into()
             }
             Self::EmptyVolume => "name a directory of the image".into(),
             Self::Trigger(name) => format!("put `{name}` into the Dockerfile that uses the image"),

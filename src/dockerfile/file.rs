@@ -26,7 +26,7 @@ pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     }
     if build.errors.is_empty() && build.count == 0 {
         let here = reader.here();
-        build.errors.push(ParseError { kind: ParseErrorKind::Empty, span: here, instruction: here });
+        build.errors.push(ParseError::new(ParseErrorKind::Empty, here, here));
     }
     if !build.errors.is_empty() {
         return Err(build.errors);
@@ -46,9 +46,8 @@ pub(super) fn trigger(text: &str) -> Result<Command, Vec<ParseError>> {
     let mut reader = Reader::new(text.as_bytes());
     let mut found = Vec::new();
     while let Some((line, parsed)) = next(&mut reader).map_err(|error| vec![error])? {
-        let forbidden = |name: &str| {
-            line.error(0..line.text.len(), ArgumentError::Trigger(name.to_owned()))
-        };
+        let forbidden =
+            |name: &str| line.error(0..line.text.len(), ArgumentError::Trigger(name.to_owned()));
         match parsed.map_err(|error| vec![error])? {
             Parsed::Stage(_) => return Err(vec![forbidden("FROM")]),
             Parsed::Command(command) => match command.instruction {
@@ -60,11 +59,7 @@ pub(super) fn trigger(text: &str) -> Result<Command, Vec<ParseError>> {
     let here = reader.here();
     match <[Command; 1]>::try_from(found) {
         Ok([command]) => Ok(command),
-        Err(_) => Err(vec![ParseError {
-            kind: ArgumentError::TriggerCount.into(),
-            span: here,
-            instruction: here,
-        }]),
+        Err(_) => Err(vec![ParseError::new(ArgumentError::TriggerCount, here, here)]),
     }
 }
 
@@ -84,7 +79,8 @@ fn next(reader: &mut Reader<'_>) -> Result<Option<Read>, ParseError> {
                 }
             }
             Err(error) => {
-                let error = line.error(parts.rest_start..parts.rest_start + parts.rest.len(), error);
+                let error =
+                    line.error(parts.rest_start..parts.rest_start + parts.rest.len(), error);
                 return Ok(Some((line, Err(error))));
             }
         }
@@ -128,7 +124,8 @@ impl Build {
             Ok(Parsed::Command(command)) => self.add_command(&line, command),
             Err(error) => {
                 // Commands after a broken FROM belong to it: they are not to be blamed.
-                self.opened |= line.text.trim_start().get(..4).is_some_and(|w| w.eq_ignore_ascii_case("FROM"));
+                self.opened |=
+                    line.text.trim_start().get(..4).is_some_and(|w| w.eq_ignore_ascii_case("FROM"));
                 self.errors.push(error);
             }
         }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::instruction::Request;
 use super::error::ParseError;
+use super::instruction::Request;
 use super::split::Flag;
 use super::suggest;
 
@@ -52,7 +52,9 @@ impl FlagError {
     pub(super) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unknown { suggestion: Some(name), .. } => format!("did you mean `--{name}`?"),
-            Self::Unknown { known, .. } if known.is_empty() => "this instruction takes no flags".into(),
+            Self::Unknown { known, .. } if known.is_empty() => {
+                "this instruction takes no flags".into()
+            }
             Self::Unknown { known, .. } => format!("its flags are `--{}`", known.join("`, `--")),
             Self::Duplicate(_) => "remove one of the two".into(),
             Self::NoValue(name) => format!("write `--{name}=value`"),

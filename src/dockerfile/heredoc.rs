@@ -14,8 +14,12 @@ use super::word::Expander;
 
 /// Returns the here-documents of a line in order, their bodies still empty.
 pub(super) fn heredocs(line: &str) -> Result<Vec<Heredoc>, HeredocError> {
-    let engine =
-        Expander { raw_quotes: true, raw_escapes: true, skip_unset_env: true, ..Expander::new('\\') };
+    let engine = Expander {
+        raw_quotes: true,
+        raw_escapes: true,
+        skip_unset_env: true,
+        ..Expander::new('\\')
+    };
     let words = engine.process_words(line, &|_| None).unwrap_or_default();
     words.iter().filter_map(|word| heredoc(word).transpose()).collect()
 }

@@ -4,7 +4,7 @@
 //! of a surrogate pair becomes U+FFFD, as it does for the reference.
 
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while, take_while1, take_while_m_n};
+use nom::bytes::complete::{tag, take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, one_of};
 use nom::combinator::{all_consuming, map, map_res, value};
 use nom::multi::{fold_many0, separated_list0};
@@ -72,7 +72,8 @@ fn json_escape(input: &str) -> IResult<&str, String> {
         .to_string()
     });
     let units = (unit, nom::combinator::opt(nom::combinator::complete(preceded(char('\\'), unit))));
-    let (rest, text) = preceded(char('\\'), alt((simple, map(unit, |_| String::new())))).parse(input)?;
+    let (rest, text) =
+        preceded(char('\\'), alt((simple, map(unit, |_| String::new())))).parse(input)?;
     if !text.is_empty() {
         return Ok((rest, text));
     }
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn forms() {
-        let strings = |members: &[&str]| Form::Strings(members.iter().map(|m| (*m).into()).collect());
+        let strings =
+            |members: &[&str]| Form::Strings(members.iter().map(|m| (*m).into()).collect());
         let table = [
             ("[]", strings(&[])),
             (" [ \"a\" , \"b\" ] ", strings(&["a", "b"])),

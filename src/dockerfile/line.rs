@@ -50,7 +50,7 @@ impl<'t> Physical<'t> {
     }
 
     fn error(&self, kind: impl Into<ParseErrorKind>) -> ParseError {
-        ParseError { kind: kind.into(), span: self.span(), instruction: self.span() }
+        ParseError::new(kind, self.span(), self.span())
     }
 }
 
@@ -192,7 +192,8 @@ impl<'t> Reader<'t> {
             heredoc.content.push_str(&String::from_utf8_lossy(body));
         }
         let marker = line.text.find("<<").unwrap_or_default();
-        let marker = marker..line.text[marker..].find(char::is_whitespace).map_or(line.text.len(), |n| marker + n);
+        let marker = marker
+            ..line.text[marker..].find(char::is_whitespace).map_or(line.text.len(), |n| marker + n);
         Err(line.error(marker, HeredocError::Unterminated(heredoc.name)))
     }
 

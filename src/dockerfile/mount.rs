@@ -68,8 +68,13 @@ impl MountError {
     /// Returns what to try, if something can be said.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Csv => "write it as `type=cache,target=/path`; quote a whole field that holds a comma".into(),
-            Self::UnknownOption { suggestion, .. } => return suggestion.map(|s| format!("did you mean `{s}`?")),
+            Self::Csv => {
+                "write it as `type=cache,target=/path`; quote a whole field that holds a comma"
+                    .into()
+            }
+            Self::UnknownOption { suggestion, .. } => {
+                return suggestion.map(|s| format!("did you mean `{s}`?"));
+            }
             Self::NoValue(key) => format!("write `{key}=value`"),
             Self::Value { remedy, .. } => remedy.clone(),
             Self::NotForType { key, .. } if key == "size" || key == "required" => {
@@ -86,8 +91,25 @@ impl MountError {
 }
 
 const OPTIONS: [&str; 19] = [
-    "type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid",
-    "gid", "src", "dst", "destination", "ro", "rw", "readwrite", "env",
+    "type",
+    "from",
+    "source",
+    "target",
+    "readonly",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "src",
+    "dst",
+    "destination",
+    "ro",
+    "rw",
+    "readwrite",
+    "env",
 ];
 
 /// Checks what can be checked before variables are known.
@@ -133,8 +155,7 @@ impl Draft {
             return self.mount_flag(&field.to_lowercase(), field);
         };
         let key = key.to_lowercase();
-        let value =
-            expand(value).map_err(|error| MountError::Word { key: key.clone(), error })?;
+        let value = expand(value).map_err(|error| MountError::Word { key: key.clone(), error })?;
         self.set(&key, value)
     }
 
@@ -266,7 +287,11 @@ fn boolean(key: &str, value: &str) -> Result<bool, MountError> {
 }
 
 fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountError> {
-    let remedy = if radix == 8 { "use an octal number such as `0700`" } else { "use a number such as `1000`" };
+    let remedy = if radix == 8 {
+        "use an octal number such as `0700`"
+    } else {
+        "use a number such as `1000`"
+    };
     // `from_str_radix` takes a sign, which is none of a mode or an id.
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = u32::from_str_radix(value, radix).ok().filter(|_| digits);
@@ -276,7 +301,8 @@ fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountError> {
 /// Reads a size with an optional binary unit: `64m`, `1.5 GiB`, `100`.
 fn size(value: &str) -> Result<i64, MountError> {
     let error = || invalid("size", value, "use a size such as `64m`");
-    let last = value.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(error)?;
+    let last =
+        value.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(error)?;
     let (number, unit) = value.split_at(last + 1);
     let number = number.strip_suffix(' ').unwrap_or(number);
     let decimal = number.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
@@ -285,7 +311,12 @@ fn size(value: &str) -> Result<i64, MountError> {
         return Err(error());
     }
     let unit = unit.to_ascii_lowercase();
-    let power = match unit.strip_suffix("ib").filter(|u| u.len() == 1).or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
+    let power = match unit
+        .strip_suffix("ib")
+        .filter(|u| u.len() == 1)
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit)
+    {
         "" => 0,
         "k" => 1,
         "m" => 2,
@@ -308,7 +339,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let table = [("64m", 64 << 20), ("1.5 GiB", 3 << 29), ("100", 100), ("1KB", 1024), ("7b", 7)];
+        let table =
+            [("64m", 64 << 20), ("1.5 GiB", 3 << 29), ("100", 100), ("1KB", 1024), ("7b", 7)];
         for (text, expected) in table {
             assert_eq!(size(text), Ok(expected), "{text}");
         }

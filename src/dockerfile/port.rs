@@ -77,7 +77,9 @@ impl PortError {
     /// Returns what to try, if something can be said.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Port(_) => "write it as `80`, `8000-8010` or `53/udp`, with numbers up to 65535".into(),
+            Self::Port(_) => {
+                "write it as `80`, `8000-8010` or `53/udp`, with numbers up to 65535".into()
+            }
             Self::Protocol(_) => "the protocols are `tcp`, `udp` and `sctp`".into(),
             Self::Address(_) | Self::Lengths(..) => {
                 "name the container's port alone: `EXPOSE` publishes nothing".into()

@@ -67,7 +67,7 @@ impl Line {
 
     /// Makes an error about a part of the text.
     pub(super) fn error(&self, range: Range<usize>, kind: impl Into<ParseErrorKind>) -> ParseError {
-        ParseError { kind: kind.into(), span: self.span(range), instruction: self.whole() }
+        ParseError::new(kind, self.span(range), self.whole())
     }
 
     fn locate(&self, offset: usize) -> (usize, u32) {

@@ -60,9 +60,15 @@ impl WordError {
             Self::UnclosedBrace => "add `}`".into(),
             Self::MissingSlash => "write `${name/pattern/}` to remove what matches".into(),
             Self::BadSubstitution => "write `\\$` for a dollar sign".into(),
-            Self::UnknownModifier(_) => "known are `-` `+` `?` (also with `:`), `#` `%` and `/`".into(),
-            Self::Required { name, .. } => format!("set `{name}`, for example with `--build-arg {name}=…`"),
-            Self::PatternEscape(_) => "only `*`, `?`, `\\`, `/` and `}` are escaped in a pattern".into(),
+            Self::UnknownModifier(_) => {
+                "known are `-` `+` `?` (also with `:`), `#` `%` and `/`".into()
+            }
+            Self::Required { name, .. } => {
+                format!("set `{name}`, for example with `--build-arg {name}=…`")
+            }
+            Self::PatternEscape(_) => {
+                "only `*`, `?`, `\\`, `/` and `}` are escaped in a pattern".into()
+            }
             Self::TooDeep => return None,
         })
     }
@@ -137,7 +143,11 @@ impl Expander {
     }
 
     /// Expands a text and splits the result into words.
-    pub fn process_words(&self, text: &str, env: Environment<'_>) -> Result<Vec<String>, WordError> {
+    pub fn process_words(
+        &self,
+        text: &str,
+        env: Environment<'_>,
+    ) -> Result<Vec<String>, WordError> {
         Ok(Scan::new(self, text, env, &mut Names::default()).until(None, self.raw_escapes)?.1)
     }
 }
@@ -185,7 +195,12 @@ impl Words {
 }
 
 impl<'a> Scan<'a> {
-    fn new(engine: &'a Expander, word: &'a str, env: Environment<'a>, names: &'a mut Names) -> Self {
+    fn new(
+        engine: &'a Expander,
+        word: &'a str,
+        env: Environment<'a>,
+        names: &'a mut Names,
+    ) -> Self {
         let rest = word.strip_prefix('\u{feff}').unwrap_or(word);
         let raw_escapes = engine.raw_escapes;
         Self { engine, rest, env, names, raw_escapes, depth: 0, pending: String::new() }
@@ -386,7 +401,8 @@ impl<'a> Scan<'a> {
             (Some(value), _) => Ok(value),
             (None, '-') => Ok(word),
             (None, '?') => {
-                let reason = if unset { "is not allowed to be unset" } else { "is not allowed to be empty" };
+                let reason =
+                    if unset { "is not allowed to be unset" } else { "is not allowed to be empty" };
                 let message = if word.is_empty() { reason.to_owned() } else { word };
                 Err(WordError::Required { name: name.to_owned(), message })
             }
@@ -474,7 +490,8 @@ fn is_digit(c: char) -> bool {
 /// Whether a character beyond ASCII is one of the decimal digits that people write: those come in runs of ten.
 fn is_decimal(c: char) -> bool {
     const ZEROS: [u32; 12] = [
-        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0E50, 0x0ED0, 0x0F20, 0xFF10,
+        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0E50, 0x0ED0, 0x0F20,
+        0xFF10,
     ];
     ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&u32::from(c)))
 }

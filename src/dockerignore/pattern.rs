@@ -66,7 +66,8 @@ impl Pattern {
 
     /// Says whether it may match something below a directory; sure only when the answer is no.
     pub(super) fn may_match_below(&self, directory: &[u8]) -> bool {
-        let below = |text: &[u8]| text.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
+        let below =
+            |text: &[u8]| text.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
         match &self.shape {
             Shape::Exact => below(self.text.as_bytes()),
             Shape::Prefix(prefix) => {
@@ -98,23 +99,23 @@ fn shape(text: &str) -> Shape {
     let (any_depth, name) = text.strip_prefix("**/").map_or((false, text), |name| (true, name));
     match name.split_once('*') {
         Some((before, after))
-            if !special(before)
-                && !special(after)
-                && !(before.contains('^') || after.contains('^'))
-                && !(any_depth && name.contains('/')) =>
+            if !(special(before)
+                || special(after)
+                || name.contains('^')
+                || any_depth && name.contains('/')) =>
         {
             Shape::Star { any_depth, before: before.to_owned(), after: after.to_owned() }
         }
-        _ => Program::compile(text).map_or(Shape::Malformed, |program| Shape::Program(Box::new(program))),
+        _ => Program::compile(text)
+            .map_or(Shape::Malformed, |program| Shape::Program(Box::new(program))),
     }
 }
 
 fn star(any_depth: bool, before: &str, after: &str, path: &[u8]) -> bool {
     let slash = if any_depth { path.iter().rposition(|b| *b == b'/') } else { None };
     let (directory, name) = path.split_at(slash.map_or(0, |at| at + 1));
-    let middle = name
-        .strip_prefix(before.as_bytes())
-        .and_then(|rest| rest.strip_suffix(after.as_bytes()));
+    let middle =
+        name.strip_prefix(before.as_bytes()).and_then(|rest| rest.strip_suffix(after.as_bytes()));
     // A line feed is the one character that `**` does not match.
     middle.is_some_and(|middle| !middle.contains(&b'/')) && !directory.contains(&b'\n')
 }

@@ -21,9 +21,13 @@ enum Step {
     Split(usize),
     Jump(usize),
     /// The start of the path, or its end.
-    Edge { start: bool },
+    Edge {
+        start: bool,
+    },
     /// A word boundary, or none.
-    Boundary { wanted: bool },
+    Boundary {
+        wanted: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +173,7 @@ impl States {
     }
 
     fn has(&self, at: usize) -> bool {
-        self.0[at / 64] >> (at % 64) & 1 == 1
+        (self.0[at / 64] >> (at % 64)) & 1 == 1
     }
 
     fn add(&mut self, at: usize) {
@@ -255,7 +259,8 @@ impl Reader<'_> {
             'z' => Step::Edge { start: false },
             'b' | 'B' => Step::Boundary { wanted: c == 'b' },
             'Q' => {
-                let (literal, rest) = self.rest[1..].split_once("\\E").unwrap_or((&self.rest[1..], ""));
+                let (literal, rest) =
+                    self.rest[1..].split_once("\\E").unwrap_or((&self.rest[1..], ""));
                 self.steps.extend(literal.chars().map(Step::Literal));
                 self.rest = rest;
                 return Some(());

@@ -1,8 +1,8 @@
 //! The syntax tree in the shape of the golden answers.
 
 use kiln::dockerfile::ast::{
-    Add, Command, CommandLine, Copy, Healthcheck, InlineFile, Instruction, KeyValue, Mount, MountKind, Run,
-    RunNetwork, RunSecurity, Sharing, Stage,
+    Add, Command, CommandLine, Copy, Healthcheck, InlineFile, Instruction, KeyValue, Mount,
+    MountKind, Run, RunNetwork, RunSecurity, Sharing, Stage,
 };
 use kiln::dockerfile::{device, mount};
 use serde_json::{Value, json};
@@ -142,11 +142,8 @@ fn run(run: &Run) -> Value {
         "flags_used": run.flags_used, "network": network, "security": security,
         "devices": devices,
     });
-    let mounts: Result<Vec<_>, _> = run
-        .mounts
-        .iter()
-        .map(|text| mount::parse(text, &mut |word| Ok(word.to_owned())))
-        .collect();
+    let mounts: Result<Vec<_>, _> =
+        run.mounts.iter().map(|text| mount::parse(text, &mut |word| Ok(word.to_owned()))).collect();
     match mounts {
         Ok(mounts) => value["mounts"] = mounts.iter().map(self::mount).collect(),
         Err(_) => value["mounts_error"] = json!(true),

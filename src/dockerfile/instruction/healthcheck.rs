@@ -33,7 +33,10 @@ pub(super) fn healthcheck(request: &Request<'_>) -> Result<Instruction, ParseErr
         if !command.is_empty() && form != Form::Strings(Vec::new()) {
             return Err(request.error(ArgumentError::HealthcheckNone));
         }
-        return Ok(Instruction::Healthcheck(Healthcheck { test: vec![kind], ..Healthcheck::default() }));
+        return Ok(Instruction::Healthcheck(Healthcheck {
+            test: vec![kind],
+            ..Healthcheck::default()
+        }));
     }
     let options = Options::parse(request, &FLAGS)?;
     if kind != "CMD" {
@@ -82,7 +85,8 @@ fn interval(
 }
 
 fn retries(request: &Request<'_>, options: &Options) -> Result<u32, ParseError> {
-    let Some((value, range)) = options.given("retries").filter(|(value, _)| !value.is_empty()) else {
+    let Some((value, range)) = options.given("retries").filter(|(value, _)| !value.is_empty())
+    else {
         return Ok(0);
     };
     let number = value.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok());

@@ -25,8 +25,24 @@ use super::{json, suggest, words};
 
 /// The keywords of the language.
 pub const KEYWORDS: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL",
-    "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// An instruction's text, split but not understood yet.
@@ -93,7 +109,7 @@ pub(super) fn takes_heredocs(parts: &Parts<'_>, escape: char) -> bool {
         "ADD" | "COPY" | "RUN" => json::form(parts.rest) == Form::Text,
         "ONBUILD" if !parts.rest.is_empty() => {
             let trigger = split::instruction(parts.rest, escape);
-            trigger.keyword.to_ascii_uppercase() != "ONBUILD" && takes_heredocs(&trigger, escape)
+            !trigger.keyword.eq_ignore_ascii_case("ONBUILD") && takes_heredocs(&trigger, escape)
         }
         _ => false,
     }

@@ -48,7 +48,7 @@ fn check_trigger(request: &Request<'_>, trigger: &split::Parts<'_>) -> Result<()
 fn is_lexical(error: &ParseError) -> bool {
     use super::super::error::ParseErrorKind::Argument;
     matches!(
-        error.kind,
+        *error.kind,
         Argument(
             ArgumentError::NotStrings(_) | ArgumentError::NoValue(_) | ArgumentError::NotPair(_)
         )
