@@ -99,8 +99,10 @@ fn shape(text: &str) -> Shape {
     let (any_depth, name) = text.strip_prefix("**/").map_or((false, text), |name| (true, name));
     match name.split_once('*') {
         Some((before, after))
-            if [before, after].iter().all(|part| !special(part) && !part.contains('^'))
-                && !(any_depth && name.contains('/')) =>
+            if !(special(before)
+                || special(after)
+                || name.contains('^')
+                || any_depth && name.contains('/')) =>
         {
             Shape::Star { any_depth, before: before.to_owned(), after: after.to_owned() }
         }
