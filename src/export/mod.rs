@@ -1,5 +1,8 @@
 //! Where a finished image goes.
 
+pub mod csv;
+pub mod output;
+
 use std::path::PathBuf;
 
 /// One `--output`.
