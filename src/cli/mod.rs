@@ -1,0 +1,155 @@
+//! The command line: what can be asked, how it is shown, which exit code it gives.
+//!
+//! One file (or folder) per command; a new one is a variant and an arm here. Answers go to standard output, everything
+//! else to standard error. Exit codes: 0 all is well, 1 a step failed, 2 the user's input, 3 this machine or the
+//! network, 70 a bug in kiln, 130 interrupted.
+
+mod build;
+mod environment;
+mod excerpt;
+mod interrupt;
+mod paint;
+mod panics;
+mod progress;
+mod report;
+mod text;
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kiln::diagnostic::{Blame, Diagnostic};
+
+use environment::{Environment, Terminal};
+use report::CommandOutput;
+
+/// Builds OCI images from Dockerfiles: no daemon, no root.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, args_override_self = true)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    /// Where images, cache and temporary files are kept
+    /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
+    #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<build::Flags>),
+}
+
+/// What every command is given.
+#[derive(Debug)]
+struct Session {
+    root: Option<PathBuf>,
+    environment: Environment,
+    terminal: Terminal,
+}
+
+impl Session {
+    /// Returns the state root as an absolute path.
+    fn state_root(&self) -> Result<PathBuf, Diagnostic> {
+        let root = self.root.clone().filter(|root| !root.as_os_str().is_empty());
+        let root = root.or_else(|| self.environment.state_root()).ok_or_else(|| {
+            let hint = "give `--root DIR` or set KILN_ROOT or HOME".to_owned();
+            Diagnostic::new(Blame::Input, "there is no home to keep kiln's state in")
+                .hint(Some(hint))
+        })?;
+        std::path::absolute(&root).map_err(|error| {
+            Diagnostic::new(Blame::Machine, format!("cannot use `{}`: {error}", root.display()))
+        })
+    }
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// These problems, to be reported.
+    Problems(Vec<Diagnostic>, CommandOutput),
+    /// The user stopped it.
+    Canceled,
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::from(vec![diagnostic])
+    }
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Problems(diagnostics, CommandOutput::Show)
+    }
+}
+
+/// Does what the command line asks.
+pub(crate) fn main() -> ExitCode {
+    let panics = panics::Panics::collect();
+    let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(PANICKED);
+    panics.report(code == PANICKED);
+    ExitCode::from(code)
+}
+
+const PANICKED: u8 = 70;
+
+fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, an error to standard error; a reader that has gone away is no error.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let environment = Environment::of_process();
+    let terminal = Terminal::of_stderr(&environment);
+    let session = Session { root: cli.root, environment, terminal };
+    let done = match &cli.command {
+        Command::Build(flags) => build::run(flags, &session),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Failure::Canceled) => {
+            say("canceled\n");
+            report::CANCELED
+        }
+        Err(Failure::Problems(problems, output)) => {
+            say(&report::draw(&problems, &session.terminal, output));
+            report::exit_code(&problems)
+        }
+    }
+}
+
+/// Writes to standard error; nobody can be told that it failed.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes an answer to standard output. A reader that has heard enough is no error.
+fn answer(text: &str) -> Result<(), Diagnostic> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = format!("cannot write to standard output: {error}");
+            Err(Diagnostic::new(Blame::Machine, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
