@@ -31,3 +31,16 @@ impl Interrupt {
         self.0.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_only_asks() {
+        let interrupt = Interrupt::listen();
+        assert!(!interrupt.came());
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        assert!(interrupt.came());
+    }
+}

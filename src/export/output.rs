@@ -142,6 +142,7 @@ fn parse_fields(text: &str, fields: &[String]) -> Result<Output, OutputError> {
     let kind = match kind_name.as_str() {
         "" => return Err(OutputError::NoType(text.to_owned())),
         "oci" => OutputKind::Oci { tar },
+        // Without a file docker loads it into its own store; kiln's counterpart is the local store.
         "docker" if dest.is_none() && tar => OutputKind::Image,
         "docker" => OutputKind::Docker { tar },
         "local" => OutputKind::Local,

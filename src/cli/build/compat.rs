@@ -65,7 +65,7 @@ const CACHE: &str =
     "the cache of the state root is always used; keep that directory between builds";
 const LINT: &str = "drop the flag to build";
 
-static TABLE: [Row; 30] = [
+static TABLE: [Row; 29] = [
     ignored("rm", Takes::Switch),
     ignored("force-rm", Takes::Switch),
     ignored("compress", Takes::Switch),
@@ -105,7 +105,6 @@ static TABLE: [Row; 30] = [
     limit("cpu-quota", None),
     limit("cpuset-cpus", None),
     limit("cpuset-mems", None),
-    refused("stream", Takes::Switch, OFF, ""),
 ];
 
 impl Compat {
@@ -196,8 +195,8 @@ pub(super) fn help() -> String {
         rows.map(|row| format!("--{}", row.name)).collect::<Vec<_>>().join(", ")
     };
     format!(
-        "Flags of docker that are accepted and change nothing:\n  {}\n\
-         Flags of docker that are not supported yet (an error, unless the value asks for what kiln does anyway):\n  {}\n\
+        "Flags of docker that are accepted and change nothing:\n  {}\n\n\
+         Flags of docker that are not supported yet (an error, unless the value asks for what kiln does anyway):\n  {}\n\n\
          Exit codes: 0 built, 1 a step failed, 2 your input, 3 this machine or the network, 70 a bug in kiln, \
          130 interrupted.",
         names(false),

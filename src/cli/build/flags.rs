@@ -92,8 +92,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = STEPS)]
     pub(super) ulimit: Vec<String>,
 
-    /// How the build is shown [env: KILN_PROGRESS, BUILDKIT_PROGRESS]
-    #[arg(long, value_name = "MODE", hide_possible_values = false, help_heading = DISPLAY)]
+    /// How the build is shown: auto, tty, plain, rawjson, quiet or none
+    /// [env: KILN_PROGRESS, BUILDKIT_PROGRESS]
+    #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = DISPLAY)]
     pub(super) progress: Option<Mode>,
     /// Show errors only; the image ID is on standard output as always
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,

@@ -39,17 +39,16 @@ pub(crate) fn run(flags: &Flags, session: &Session) -> Result<(), Failure> {
     for message in request.warnings {
         watch.take(&Event::Warning { message });
     }
-    let built = watch.build(&request.build);
-    watch.display.end();
-    let outcome = match built {
+    let outcome = match watch.build(&request.build) {
         Ok(outcome) => outcome,
         Err(_) if watch.cancel.is_canceled() => return Err(Failure::Canceled),
         Err(problems) => return Err(Failure::Problems(problems, watch.display.command_output())),
     };
-    result::deliver(&outcome, flags, &request.build)?;
+    result::write_files(&outcome, flags)?;
     if mode.sums_up() {
         say(&result::summary(&outcome, &request.build, watch.tally, began.elapsed()));
     }
+    result::answer(&outcome, &request.build)?;
     Ok(())
 }
 
@@ -96,6 +95,7 @@ impl Watch {
                 kiln::builder::build(build, &reporter, &cancel)
             });
             self.follow(&receive, &interrupt);
+            self.display.end();
             worker.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
     }

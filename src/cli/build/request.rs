@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use kiln::builder::{Build, NetworkMode, NoCache, RegistrySettings, Squash};
-use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::diagnostic::Diagnostic;
 use kiln::export::{Dest, Output, OutputKind};
 
 use super::context::{self, Inputs};
@@ -39,7 +39,7 @@ pub(super) fn make(
     let environment = &session.environment;
     let mut warnings = flags.compat.warnings();
     let state = problems.take(session.state_root()).unwrap_or_default();
-    let config = problems.take(docker_config(environment)).flatten();
+    let config = docker_config(environment, &mut warnings);
     let build_args = problems.each(&flags.build_arg, |text| build_arg(text, environment));
     let mut build_args: Vec<_> = build_args.into_iter().flatten().collect();
     let epoch = problems.take(source_date_epoch(&mut build_args, environment)).flatten();
@@ -249,10 +249,15 @@ fn this_platform() -> String {
     format!("linux/{architecture}")
 }
 
-fn docker_config(environment: &Environment) -> Read<Option<Vec<u8>>> {
-    let Some(path) = environment.docker_config() else { return Ok(None) };
-    kiln::fs::read_if_present(&path)
-        .map_err(|error| Diagnostic::new(Blame::Machine, error.to_string()).causes_of(&error))
+/// A configuration that cannot be read stops no build: most need no credentials.
+fn docker_config(environment: &Environment, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
+    use std::error::Error as _;
+    let path = environment.docker_config()?;
+    kiln::fs::read_if_present(&path).unwrap_or_else(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        warnings.push(format!("{error}{cause}"));
+        None
+    })
 }
 
 const PROXIES: [(&str, &str); 5] = [

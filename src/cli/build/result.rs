@@ -54,25 +54,24 @@ fn is_plain(path: &Path) -> bool {
     path.metadata().map_or(true, |found| found.is_file())
 }
 
-/// Writes the files and the answer.
-pub(super) fn deliver(
-    outcome: &Outcome,
-    flags: &Flags,
-    build: &Build,
-) -> Result<(), Vec<Diagnostic>> {
-    let id = outcome.config.to_string();
-    let mut problems = Vec::new();
-    if let Some(path) = &flags.iidfile {
-        problems.extend(write(path, &id).err());
-    }
-    if let Some(path) = &flags.metadata_file {
-        problems.extend(write(path, &metadata(outcome)).err());
-    }
-    // An archive on standard output must stay one.
-    if !build.outputs.iter().any(|output| output.dest == Some(Dest::Stdout)) {
-        problems.extend(crate::cli::answer(&format!("{id}\n")).err());
-    }
+/// Writes the files that were asked for.
+pub(super) fn write_files(outcome: &Outcome, flags: &Flags) -> Result<(), Vec<Diagnostic>> {
+    let id = flags.iidfile.as_ref().map(|path| write(path, &outcome.config.to_string()));
+    let metadata = flags.metadata_file.as_ref().map(|path| write(path, &metadata(outcome)));
+    let problems: Vec<_> = [id, metadata].into_iter().flatten().filter_map(Result::err).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Prints the image id, unless an archive went to standard output: that must stay one.
+pub(super) fn answer(outcome: &Outcome, build: &Build) -> Read<()> {
+    if archive_on_stdout(build) {
+        return Ok(());
+    }
+    crate::cli::answer(&format!("{}\n", outcome.config))
+}
+
+fn archive_on_stdout(build: &Build) -> bool {
+    build.outputs.iter().any(|output| output.dest == Some(Dest::Stdout))
 }
 
 fn write(path: &Path, text: &str) -> Read<()> {
@@ -113,9 +112,10 @@ fn metadata(outcome: &Outcome) -> String {
 /// The lines for people.
 pub(super) fn summary(outcome: &Outcome, build: &Build, tally: Tally, took: Duration) -> String {
     let Tally { ran, cached } = tally;
-    let mut text =
-        format!("Built in {:.1}s, {ran} steps run, {cached} cached\n", took.as_secs_f64());
-    text += &format!("  image     {}\n", outcome.config);
+    let mut text = format!("built in {:.1}s: {ran} done, {cached} cached\n", took.as_secs_f64());
+    if archive_on_stdout(build) {
+        text += &format!("  image     {}\n", outcome.config);
+    }
     text += &format!("  manifest  {}\n", outcome.manifest);
     for name in &outcome.names {
         text += &format!("  name      {name}\n");

@@ -22,7 +22,7 @@ use super::report::CommandOutput;
 pub(crate) enum Mode {
     /// tty on a terminal, plain otherwise and under CI.
     Auto,
-    /// Running steps are redrawn in place.
+    /// Running steps are redrawn in place; plain where there is no terminal.
     Tty,
     /// One line after the other.
     Plain,
@@ -64,9 +64,16 @@ pub(crate) fn display(
 ) -> Box<dyn Display> {
     let stderr = std::io::stderr();
     match mode {
-        Mode::Auto if terminal.redraws => Box::new(tty::Tty::new(terminal, environment)),
-        Mode::Tty => Box::new(tty::Tty::new(terminal, environment)),
-        Mode::Auto | Mode::Plain => Box::new(plain::Plain::new(stderr, terminal)),
+        Mode::Auto if !terminal.redraws => Box::new(plain::Plain::new(stderr, terminal)),
+        Mode::Auto | Mode::Tty => {
+            let tty = tty::Tty::new(terminal, environment);
+            if tty.is_hidden() {
+                Box::new(plain::Plain::new(stderr, terminal))
+            } else {
+                Box::new(tty)
+            }
+        }
+        Mode::Plain => Box::new(plain::Plain::new(stderr, terminal)),
         Mode::Rawjson => Box::new(json::Json::new(stderr, jiff::Timestamp::now())),
         Mode::Quiet | Mode::None => Box::new(Quiet),
     }

@@ -32,8 +32,17 @@ struct Step {
     started: Duration,
     stdout: Lines,
     stderr: Lines,
-    moved: Vec<(String, bool)>,
+    moved: Vec<Moved>,
 }
+
+struct Moved {
+    what: String,
+    finished: bool,
+    shown: Duration,
+}
+
+/// How often bytes that keep moving are mentioned, so that nobody takes the build for dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 impl<W: Write> Plain<W> {
     /// One that writes to `to`.
@@ -80,30 +89,28 @@ impl<W: Write> Plain<W> {
         self.sink.write(&text);
     }
 
-    /// Bytes are shown when they begin to move and when all have moved, not in between.
+    /// Bytes are shown when they begin to move, seldom in between, and when all have moved.
     fn moved(&mut self, step: StepId, what: &str, bytes: (u64, u64), at: Duration) {
         let (current, total) = bytes;
         let finished = total > 0 && current >= total;
         let step = self.step(step, at);
-        let line = match step.moved.iter_mut().find(|(moved, _)| moved == what) {
-            Some((_, true)) => return,
-            Some((_, known)) if finished => {
-                *known = true;
-                format!("{} done", text::bytes(total))
+        let number = step.number;
+        match step.moved.iter_mut().find(|moved| moved.what == what) {
+            Some(known) if known.finished => return,
+            Some(known) if finished || at >= known.shown + SIGN_OF_LIFE => {
+                known.finished = finished;
+                known.shown = at;
             }
             Some(_) => return,
-            None => {
-                step.moved.push((what.to_owned(), finished));
-                match (total, finished) {
-                    (0, _) => String::new(),
-                    (_, true) => format!("{} done", text::bytes(total)),
-                    (_, false) => text::bytes(total),
-                }
-            }
+            None => step.moved.push(Moved { what: what.to_owned(), finished, shown: at }),
+        }
+        let amount = match bytes {
+            (0, 0) => String::new(),
+            (current, 0) => format!(" {}", text::bytes(current)),
+            (_, total) if finished => format!(" {} done", text::bytes(total)),
+            (current, total) => format!(" {} / {}", text::bytes(current), text::bytes(total)),
         };
-        let number = step.number;
-        let what = text::single_line(what);
-        self.sink.write(&format!("{}\n", format!("#{number} {what} {line}").trim_end()));
+        self.sink.write(&format!("#{number} {}{amount}\n", text::single_line(what)));
     }
 
     fn finish(&mut self, step: StepId, how: &str, at: Duration) {
@@ -120,7 +127,8 @@ impl<W: Write> Display for Plain<W> {
                 self.head(*step, name, at);
             }
             Event::Cached { step, name } => {
-                let number = self.head(*step, name, at);
+                let known = self.steps.get(step).map(|step| step.number);
+                let number = known.unwrap_or_else(|| self.head(*step, name, at));
                 self.sink.write(&format!("#{number} CACHED\n"));
             }
             Event::Output { step, stream, bytes } => {
@@ -173,7 +181,7 @@ mod tests {
 #1 DONE 0.0s
 
 #2 [base 1/2] FROM docker.io/library/debian:13
-#2 sha256:ab 45.6MB
+#2 sha256:ab 0B / 45.6MB
 
 #3 [tools 2/2] WORKDIR /src
 #3 CACHED
@@ -190,6 +198,26 @@ warning: stage `x` is not used
 #4 0.400 b.c:1: error
 #4 ERROR: process `make` did not complete successfully: exit code: 2
 #5 CANCELED
+";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn slow_transfers_give_a_sign_of_life() {
+        let mut text = Vec::new();
+        let mut plain = Plain::new(&mut text, Terminal::plain(80));
+        plain.event(&story::started(7, "FROM x"), Duration::ZERO);
+        for second in 0..=25 {
+            plain.event(&story::moving(7, second * 1000, 25_000), Duration::from_secs(second));
+        }
+        plain.event(&story::cached(7, "FROM x"), Duration::from_secs(26));
+        let expected = "\
+#1 FROM x
+#1 sha256:ab 0B / 25.0kB
+#1 sha256:ab 10.0kB / 25.0kB
+#1 sha256:ab 20.0kB / 25.0kB
+#1 sha256:ab 25.0kB done
+#1 CACHED
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

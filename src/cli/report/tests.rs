@@ -166,7 +166,7 @@ fn places_that_do_not_exist() {
 fn colours_only_colour() {
     let diagnostic = problem("‹RNU› make").hint(Some("RUN".into()));
     let terminal = Terminal { colour: true, ..Terminal::plain(80) };
-    let coloured = draw(&[diagnostic.clone()], &terminal, CommandOutput::Show);
+    let coloured = draw(std::slice::from_ref(&diagnostic), &terminal, CommandOutput::Show);
     assert!(coloured.starts_with("\x1b[1;31merror:\x1b[0m wrong\n"));
     let stripped: Vec<_> = coloured
         .lines()

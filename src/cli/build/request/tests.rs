@@ -153,6 +153,18 @@ fn proxies_of_the_configuration() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_is_a_warning() {
+    let variables = [("DOCKER_CONFIG", "/dev/null")];
+    let request = request(&["--security-opt=x", "-"], &variables).unwrap();
+    let expected = [
+        "`--security-opt` is ignored, as docker ignores it",
+        "cannot read `/dev/null/config.json`: Not a directory (os error 20)",
+    ];
+    assert_eq!(request.warnings, expected);
+    assert_eq!(request.build.registry.docker_config, None);
+}
+
+#[test]
 fn all_problems_at_once() {
     let words = [
         "--push",
