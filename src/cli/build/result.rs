@@ -112,7 +112,11 @@ fn metadata(outcome: &Outcome) -> String {
 /// The lines for people.
 pub(super) fn summary(outcome: &Outcome, build: &Build, tally: Tally, took: Duration) -> String {
     let Tally { ran, cached } = tally;
-    let mut text = format!("built in {:.1}s: {ran} done, {cached} cached\n", took.as_secs_f64());
+    let took = match took.as_millis() {
+        millis @ 0..1000 => format!("{millis}ms"),
+        _ => format!("{:.1}s", took.as_secs_f64()),
+    };
+    let mut text = format!("built in {took}: {ran} done, {cached} cached\n");
     if archive_on_stdout(build) {
         text += &format!("  image     {}\n", outcome.config);
     }

@@ -42,7 +42,8 @@ pub(super) fn pair(flag: &str, text: &str) -> Read<(String, Option<String>)> {
         None => (text, None),
     };
     if name.is_empty() {
-        return Err(problem(format!("`{flag} {text}` has no name")));
+        // The value may be a secret.
+        return Err(problem(format!("`{flag}` needs a name before the `=`")));
     }
     Ok((name.to_owned(), value))
 }

@@ -186,7 +186,7 @@ fn all_problems_at_once() {
         "invalid context `--build-context a`",
         "the context `b` is not a directory: `/nowhere`",
         "the context `c` from `https://example.org/x.git` is not supported yet",
-        "`--label =v` has no name",
+        "`--label` needs a name before the `=`",
         "invalid size `x` for `--shm-size`",
         "`--network=bridge` is not supported",
     ];

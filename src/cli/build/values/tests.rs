@@ -12,7 +12,7 @@ fn pairs() {
     assert_eq!(read("a=b=c"), Ok(("a".into(), Some("b=c".into()))));
     assert_eq!(read("a="), Ok(("a".into(), Some(String::new()))));
     assert_eq!(read("a"), Ok(("a".into(), None)));
-    assert_eq!(read("=b"), Err("`--label =b` has no name".into()));
+    assert_eq!(read("=b"), Err("`--label` needs a name before the `=`".into()));
 }
 
 #[test]
