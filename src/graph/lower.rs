@@ -67,10 +67,11 @@ fn resolve(
     }
     loop {
         let reachable = stages.reachable(target);
-        let mut needed = Vec::new();
+        let mut needed: Vec<(ImageRequest, Option<Span>)> = Vec::new();
         for id in reachable.iter().copied().filter(|id| stages.get(*id).base.is_none()) {
             match origin(stages.get(id), request, bases)? {
                 Ok(found) => drop(origins.insert(id, found)),
+                Err(missing) if needed.iter().any(|(known, _)| *known == missing) => {}
                 Err(missing) => needed.push((missing, Some(stages.get(id).span))),
             }
         }

@@ -1,0 +1,178 @@
+//! What a build makes of Dockerfiles against the reference's own answers (`build` in the golden files, and the rows
+//! of kind `copy`): `testdata/corpus`, or the folder that the environment variable `KILN_CORPUS` names.
+
+mod lower {
+    pub(crate) mod reference;
+    pub(crate) mod shape;
+    pub(crate) mod stub;
+}
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use kiln::dockerfile::ast::Dockerfile;
+use kiln::graph::{Lowered, Request};
+use lower::{reference, shape, stub};
+use serde_json::{Value, json};
+
+/// Files whose answer is not lowering's to give, with the reason.
+const ELSEWHERE: [(&str, &str); 1] =
+    [("dir-check-error", "`# check=error=true` turns a lint into an error: the linter's business")];
+
+fn folder() -> PathBuf {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/corpus");
+    std::env::var_os("KILN_CORPUS").map_or_else(|| PathBuf::from(own), PathBuf::from)
+}
+
+fn read(name: &str) -> Value {
+    let path = folder().join(name);
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// Collects what differs, to show all of it at once.
+#[derive(Default)]
+struct Differences {
+    rows: usize,
+    found: Vec<String>,
+}
+
+impl Differences {
+    fn compare(&mut self, what: &str, ours: &Value, golden: &Value) {
+        match (ours, golden) {
+            (Value::Object(a), Value::Object(b)) => {
+                let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+                for key in keys {
+                    let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
+                    let (ours, golden) = (of(a).unwrap_or_default(), of(b).unwrap_or_default());
+                    self.compare(&format!("{what}.{key}"), &ours, &golden);
+                }
+            }
+            (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+                for (index, (ours, golden)) in a.iter().zip(b).enumerate() {
+                    self.compare(&format!("{what}[{index}]"), ours, golden);
+                }
+            }
+            _ if ours == golden => {}
+            _ => self.note(format!("{what}: ours {ours}, reference {golden}")),
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.found.push(text);
+    }
+
+    fn finish(self) {
+        let (rows, count) = (self.rows, self.found.len());
+        assert!(rows > 0, "the corpus has no rows");
+        assert!(count == 0, "{count} differences in {rows} rows:\n{}", self.found.join("\n"));
+    }
+}
+
+#[test]
+fn builds_agree() {
+    let mut differences = Differences::default();
+    let options = read("dockerfiles/edge/options.json");
+    let mut names: Vec<String> = std::fs::read_dir(folder().join("golden/edge"))
+        .unwrap()
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".json")?.into()))
+        .collect();
+    names.sort();
+    for name in names {
+        let golden = read(&format!("golden/edge/{name}.json"));
+        let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
+        if golden["ok"] == false || elsewhere {
+            continue;
+        }
+        differences.rows += 1;
+        let text = std::fs::read(folder().join(format!("dockerfiles/edge/{name}.Dockerfile")));
+        let file = match Dockerfile::parse(&text.unwrap()) {
+            Ok(file) => file,
+            Err(errors) => {
+                differences.note(format!("{name}: does not parse: {}", errors[0]));
+                continue;
+            }
+        };
+        build(&mut differences, &name, &file, &stub::request(&options[&name]), &golden);
+    }
+    differences.finish();
+}
+
+fn build(
+    differences: &mut Differences,
+    name: &str,
+    file: &Dockerfile,
+    request: &Request,
+    golden: &Value,
+) {
+    let (build, utf8) = (&golden["build"], golden["utf8"] == true);
+    match (stub::lower(file, request), build["ok"] == true) {
+        (Ok(lowered), true) if utf8 => same(differences, name, &lowered, build),
+        (Ok(_), true) => {}
+        (Ok(_), false) => {
+            differences.note(format!("{name}: accepted, reference: {}", build["error"]));
+        }
+        // kiln does not fetch from git.
+        (Err(_), true) if reference::uses_git(build) => {}
+        (Err(error), true) => differences.note(format!("{name}: rejected: {}", error.message)),
+        (Err(error), false) if !build["error_lines"].is_null() => {
+            let ours = json!(error.span.map(|span| [span.first_line, span.last_line]));
+            differences.compare(&format!("{name}.error_lines"), &ours, &build["error_lines"]);
+        }
+        (Err(_), false) => {}
+    }
+}
+
+fn same(differences: &mut Differences, name: &str, lowered: &Lowered, build: &Value) {
+    let config = &lowered.config;
+    let platform = format!("{}/{}", config.os, config.architecture);
+    let steps = config.history.iter();
+    let steps =
+        steps.map(|step| json!({"created_by": step.created_by, "empty_layer": step.empty_layer}));
+    let ours = json!({
+        "config": config.config,
+        "image_platform": platform,
+        "history": steps.collect::<Vec<_>>(),
+    });
+    for key in ["config", "image_platform", "history"] {
+        differences.compare(&format!("{name}.{key}"), &ours[key], &build[key]);
+    }
+    // The reference's last step failed: it makes no graph of a command without words.
+    if build["marshal_error"].is_null() {
+        let golden = reference::operations(&build["llb"]);
+        differences.compare(&format!("{name}.llb"), &shape::operations(lowered), &golden);
+    }
+}
+
+#[test]
+fn copies_agree() {
+    let mut differences = Differences::default();
+    for row in read("match.json").as_array().unwrap() {
+        if row["kind"] != "copy" {
+            continue;
+        }
+        differences.rows += 1;
+        let words = json!([row["src"], row["dest"]]);
+        let workdir = row["workdir"].as_str().unwrap();
+        let workdir = if workdir.is_empty() { String::new() } else { format!("WORKDIR {workdir}\n") };
+        let keyword = row["instruction"].as_str().unwrap();
+        let text = format!("FROM busybox\n{workdir}{keyword} {words}\n");
+        let file = Dockerfile::parse(text.as_bytes()).unwrap();
+        let what = format!("{} {keyword} {words}", row["id"]);
+        match (stub::lower(&file, &stub::request(&Value::Null)), &row["error"]) {
+            (Ok(lowered), Value::Null) => {
+                let ours = shape::operations(&lowered);
+                let ours = ours.as_array().unwrap().last().unwrap()["actions"][0].clone();
+                let golden = reference::copy(&row["copy"]);
+                let ours = ours.as_object().unwrap().iter();
+                let ours: serde_json::Map<_, _> =
+                    ours.filter(|(key, _)| !matches!(key.as_str(), "from" | "content")).map(|(k, v)| (k.clone(), v.clone())).collect();
+                differences.compare(&what, &json!(ours), &golden);
+            }
+            (Ok(_), error) => differences.note(format!("{what}: accepted, reference: {error}")),
+            (Err(error), Value::Null) => differences.note(format!("{what}: {}", error.message)),
+            (Err(_), _) => {}
+        }
+    }
+    differences.finish();
+}
