@@ -16,8 +16,10 @@ use lower::{reference, shape, stub};
 use serde_json::{Value, json};
 
 /// Files whose answer is not lowering's to give, with the reason.
-const ELSEWHERE: [(&str, &str); 1] =
-    [("dir-check-error", "`# check=error=true` turns a lint into an error: the linter's business")];
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("dir-check-error", "`# check=error=true` makes a lint an error: the linter's business"),
+    ("dir-check-bad", "`# check=wat`: the linter reads the options"),
+];
 
 fn folder() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/corpus");
@@ -134,11 +136,13 @@ fn same(differences: &mut Differences, name: &str, lowered: &Lowered, build: &Va
         "image_platform": platform,
         "history": steps.collect::<Vec<_>>(),
     });
+    // Very long answers are left out of the corpus, and so are graphs that the reference cannot write.
     for key in ["config", "image_platform", "history"] {
-        differences.compare(&format!("{name}.{key}"), &ours[key], &build[key]);
+        if build.get(key).is_some() {
+            differences.compare(&format!("{name}.{key}"), &ours[key], &build[key]);
+        }
     }
-    // The reference's last step failed: it makes no graph of a command without words.
-    if build["marshal_error"].is_null() {
+    if build.get("llb").is_some() && build["marshal_error"].is_null() {
         let golden = reference::operations(&build["llb"]);
         differences.compare(&format!("{name}.llb"), &shape::operations(lowered), &golden);
     }
@@ -164,10 +168,9 @@ fn copies_agree() {
                 let ours = shape::operations(&lowered);
                 let ours = ours.as_array().unwrap().last().unwrap()["actions"][0].clone();
                 let golden = reference::copy(&row["copy"]);
-                let ours = ours.as_object().unwrap().iter();
-                let ours: serde_json::Map<_, _> =
-                    ours.filter(|(key, _)| !matches!(key.as_str(), "from" | "content")).map(|(k, v)| (k.clone(), v.clone())).collect();
-                differences.compare(&what, &json!(ours), &golden);
+                for (key, golden) in golden.as_object().unwrap() {
+                    differences.compare(&format!("{what}.{key}"), &ours[key], golden);
+                }
             }
             (Ok(_), error) => differences.note(format!("{what}: accepted, reference: {error}")),
             (Err(error), Value::Null) => differences.note(format!("{what}: {}", error.message)),

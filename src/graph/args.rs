@@ -17,6 +17,10 @@ impl Env {
         self.0.push((key.to_owned(), value.to_owned()));
     }
 
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| k != key);
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }

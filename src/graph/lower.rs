@@ -7,8 +7,8 @@ use super::stage::{self, StageId, Stages, Step};
 use super::state::{self, State};
 use super::{
     Base, Bases, Failure, FileAction, FileOp, FilesSource, Graph, GraphError, ImageLocation,
-    ImageRequest, ImageSource, Lowered, NamedContext, Op, Request, Vertex, VertexId, copy, expose,
-    run,
+    ImageRequest, ImageSource, Lowered, NamedContext, Op, Request, Vertex, VertexId, copy, epoch,
+    expose, run,
 };
 use crate::dockerfile::ast::{Command, Dockerfile, Instruction, KeyValue, Span};
 use crate::dockerfile::word::Expander;
@@ -24,7 +24,10 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
     let last = file.stages.last().map_or("", |stage| stage.name.as_str());
     let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
     let globals = args::predefined(request, target_name);
-    let globals = args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let mut globals =
+        args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let (request, epoch) = epoch::resolve(&file.global_args, request, &mut globals)?;
+    let request = &*request;
     let mut stages = Stages::new(file, request, &globals, &expander)?;
     let target = stages.target(request.target.as_deref())?;
     let origins = resolve(&mut stages, target, request, bases)?;
@@ -32,6 +35,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         request,
         expander,
         globals,
+        epoch,
         stages,
         origins,
         states: BTreeMap::new(),
@@ -177,6 +181,7 @@ pub(super) struct Lowering<'a> {
     pub(super) request: &'a Request,
     pub(super) expander: Expander,
     globals: Env,
+    epoch: Option<i64>,
     pub(super) stages: Stages,
     origins: Origins,
     states: BTreeMap<StageId, State>,
@@ -495,6 +500,7 @@ impl Lowering<'_> {
             result: state.top,
             config,
             base: root_image(&self.stages, &self.origins, target),
+            epoch: self.epoch,
             target: self.stages.get(target).display.clone(),
             warnings: self.warnings,
         }

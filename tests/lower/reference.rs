@@ -17,19 +17,30 @@ pub(crate) fn operations(llb: &Value) -> Value {
     for (index, op) in ops.iter().enumerate() {
         if op["exec"].is_object() {
             shown.push(run(ops, op));
-        } else if op["file"].is_object() && !text(&op["name"]).starts_with("[internal] ") {
+        } else if is_shown(op) {
             let is_merge = |other: &&Value| {
                 other["merge"].is_object() && list(&other["inputs"]).contains(&json!([index, 0]))
             };
             let merge = ops.iter().find(is_merge);
+            let actions = list(&op["file"]["actions"]);
+            let base = match merge {
+                Some(merge) => input(ops, merge, &merge["merge"]["inputs"][0]["input"]),
+                None => input(ops, op, &actions[0]["input"]),
+            };
             shown.push(json!({
-                "name": merge.unwrap_or(op)["name"],
+                "base": source(ops, base),
                 "link": merge.is_some(),
-                "actions": list(&op["file"]["actions"]).iter().map(|a| action(ops, op, a)).collect::<Vec<_>>(),
+                "actions": actions.iter().map(|one| action(ops, op, one)).collect::<Vec<_>>(),
             }));
         }
     }
     json!(shown)
+}
+
+/// Commands and file operations, without what only prepares their inputs.
+fn is_shown(op: &Value) -> bool {
+    let is_file = op["file"].is_object() && !text(&op["name"]).starts_with("[internal] ");
+    op["exec"].is_object() || is_file
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -58,13 +69,19 @@ fn input<'a>(ops: &'a [Value], op: &Value, index: &Value) -> Option<&'a Value> {
 }
 
 /// What an operation is, as far as our graph has a name for it.
-fn source(op: Option<&Value>) -> Value {
+fn source(ops: &[Value], op: Option<&Value>) -> Value {
     let Some(op) = op else { return Value::Null };
+    if op["merge"].is_object() {
+        return source(ops, input(ops, op, &op["merge"]["inputs"][1]["input"]));
+    }
     match text(&op["source"]["identifier"]).split_once("://") {
         Some(("docker-image", name)) => json!(name),
         Some(("local", _)) => json!("context"),
         Some((scheme, rest)) => json!(format!("{scheme}://{rest}")),
-        None => op["name"].clone(),
+        None => {
+            let before = ops.iter().take_while(|other| !std::ptr::eq(*other, op));
+            json!({"operation": before.filter(|other| is_shown(other)).count()})
+        }
     }
 }
 
@@ -78,11 +95,10 @@ fn run(ops: &[Value], op: &Value) -> Value {
         .filter(|pair| !(has_agent && text(pair).starts_with("SSH_AUTH_SOCK=")));
     let proxy: Vec<&Value> = meta["proxyEnv"].as_object().into_iter().flat_map(|map| map.values()).collect();
     let secrets = list(&exec["secretenv"]).iter().map(
-        |one| json!({"name": one["name"], "id": one["ID"], "required": one["optional"] != true}),
+        |one| json!({"name": or(&one["name"], json!("")), "id": one["ID"], "required": one["optional"] != true}),
     );
     json!({
-        "name": op["name"],
-        "base": source(input(ops, op, &mounts[0]["input"])),
+        "base": source(ops, input(ops, op, &mounts[0]["input"])),
         "args": meta["args"],
         "env": env.collect::<Vec<_>>(),
         "cwd": meta["cwd"],
@@ -114,7 +130,7 @@ fn run_mount(ops: &[Value], op: &Value, mount: &Value) -> Value {
             Some(file) if file.is_object() => {
                 json!({"script": file["path"], "content": decode(&file["data"])})
             }
-            _ => json!({"source": or(&mount["selector"], json!("/")), "from": source(from)}),
+            _ => json!({"source": or(&mount["selector"], json!("/")), "from": source(ops, from)}),
         },
     };
     shown.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
@@ -146,7 +162,7 @@ fn action(ops: &[Value], op: &Value, action: &Value) -> Value {
     if made.is_object() {
         shown["content"] = json!(decode(&made["data"]));
     } else {
-        shown["from"] = source(from);
+        shown["from"] = source(ops, from);
     }
     shown
 }

@@ -17,7 +17,7 @@ pub(crate) fn operations(lowered: &Lowered) -> Value {
             Op::Image(_) | Op::Files(_) | Op::Http(_) => {}
             Op::Run(command) => shown.push(run(graph, vertex, command)),
             Op::File(file) => shown.push(json!({
-                "name": vertex.name,
+                "base": source(graph, vertex.base),
                 "link": file.link,
                 "actions": file.actions.iter().map(|one| action(graph, one)).collect::<Vec<_>>(),
             })),
@@ -37,7 +37,11 @@ fn source(graph: &Graph, id: Option<VertexId>) -> Value {
         Op::Files(FilesSource::Main) => json!("context"),
         Op::Files(FilesSource::Named(path)) => json!(path),
         Op::Http(http) => json!(http.url),
-        Op::Run(_) | Op::File(_) => json!(vertex.name),
+        Op::Run(_) | Op::File(_) => {
+            let before = graph.iter().take_while(|(other, _)| *other < id);
+            let shown = before.filter(|(_, other)| matches!(other.op, Op::Run(_) | Op::File(_)));
+            json!({"operation": shown.count()})
+        }
     }
 }
 
@@ -48,7 +52,6 @@ fn run(graph: &Graph, vertex: &Vertex, run: &Run) -> Value {
     let secrets = secrets
         .map(|one| json!({"name": one.name, "id": one.id, "required": one.required}));
     json!({
-        "name": vertex.name,
         "base": source(graph, vertex.base),
         "args": run.args,
         "env": run.env,
