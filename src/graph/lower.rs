@@ -367,6 +367,18 @@ impl Lowering<'_> {
         self.expander.expand(word, &lookup).map_err(|error| GraphError::new(error.to_string()))
     }
 
+    /// What people see of an instruction: one line with the variables that have a value expanded.
+    pub(super) fn shown(&self, state: &State, step: &Step) -> String {
+        let lookup = |name: &str| state.env.get(name).map(str::to_owned);
+        let (raw_quotes, raw_escapes, skip_unset_env) = (true, true, true);
+        let expander = Expander { raw_quotes, raw_escapes, skip_unset_env, ..self.expander };
+        let code = &step.command.code;
+        let expanded = expander.expand(code, &lookup).unwrap_or_else(|_| code.clone());
+        let mut words = expanded.split_whitespace();
+        let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+        std::iter::once(keyword.as_str()).chain(words).collect::<Vec<_>>().join(" ")
+    }
+
     fn expand_all(&self, state: &State, words: &[String]) -> Result<Vec<String>, GraphError> {
         words.iter().map(|word| self.expand(state, word)).collect()
     }
@@ -444,6 +456,7 @@ impl Lowering<'_> {
         word: &str,
     ) -> Result<(), GraphError> {
         let path = self.expand(&current.state, word)?;
+        let shown = self.shown(&current.state, step);
         let state = &mut current.state;
         let path = if path.starts_with('/') { path } else { state::normalize(&path, state.cwd()) };
         state.config.config.working_dir = path.clone();
@@ -452,7 +465,7 @@ impl Lowering<'_> {
             let user = state.config.config.user.clone();
             let action = FileAction::MakeDirectory { path: state::clean(&path), user };
             let op = Op::File(FileOp { actions: vec![action], link: false });
-            self.push(current, op, &format!("WORKDIR {path}"), step);
+            self.push(current, op, &shown, step);
         } else {
             current.shown += 1;
         }

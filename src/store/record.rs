@@ -185,8 +185,8 @@ mod tests {
         store.boot = "before".into();
         store.put_record(RecordKind::Tag, "settled", b"x").unwrap();
         let old = SystemTime::now() - Duration::from_secs(5);
-        let file = std::fs::File::options().append(true);
-        let file = file.open(store.record_path(RecordKind::Tag, "settled")).unwrap();
+        let path = store.record_path(RecordKind::Tag, "settled");
+        let file = std::fs::File::options().append(true).open(path).unwrap();
         file.set_modified(old).unwrap();
         store.settle().unwrap();
         store.boot = "after".into();
