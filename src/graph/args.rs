@@ -17,6 +17,10 @@ impl Env {
         self.0.push((key.to_owned(), value.to_owned()));
     }
 
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| k != key);
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
@@ -96,18 +100,6 @@ pub(super) fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<String> {
         }
     }
     env
-}
-
-/// Returns SOURCE_DATE_EPOCH as a global ARG gives it; `context` stands for the time of a context, which a local one
-/// does not have.
-pub(super) fn epoch(globals: &Env) -> Result<Option<i64>, GraphError> {
-    match globals.get("SOURCE_DATE_EPOCH") {
-        None | Some("" | "context") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            GraphError::new(format!("SOURCE_DATE_EPOCH is `{text}`, which is no number"))
-                .hint("give it as seconds since 1970-01-01")
-        }),
-    }
 }
 
 /// Arguments that the reference records but never puts into the environment of a command.

@@ -116,10 +116,9 @@ fn lower(
     }
     // The reference drops --link where --chmod is given.
     let link = request.link && request.chmod.is_empty();
-    let text = describe(&request);
-    let shown = if link { format!("LINK {text}") } else { text.clone() };
+    let shown = lowering.shown(&current.state, step);
     lowering.push(current, Op::File(FileOp { actions, link }), &shown, step);
-    current.state.record(format!("{text} # buildkit"), true);
+    current.state.record(format!("{} # buildkit", describe(&request)), true);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::stage::{self, StageId, Stages, Step};
 use super::state::{self, State};
 use super::{
     Base, Bases, Failure, FileAction, FileOp, FilesSource, Graph, GraphError, ImageLocation,
-    ImageRequest, ImageSource, Lowered, Op, Request, Vertex, VertexId, copy, expose, run,
+    ImageRequest, ImageSource, Lowered, Op, Request, Vertex, VertexId, copy, epoch, expose, run,
 };
 use crate::dockerfile::ast::{Dockerfile, Instruction, KeyValue, Span};
 use crate::dockerfile::signal;
@@ -24,8 +24,10 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
     let last = file.stages.last().map_or("", |stage| stage.name.as_str());
     let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
     let globals = args::predefined(request, target_name);
-    let globals = args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
-    let epoch = args::epoch(&globals)?;
+    let mut globals =
+        args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+    let (request, epoch) = epoch::resolve(&file.global_args, request, &mut globals)?;
+    let request = &*request;
     let warning = super::check::check(file, request)?;
     let mut stages = Stages::new(file, request, &globals, &expander)?;
     let target = stages.target(request.target.as_deref())?;
@@ -34,6 +36,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         request,
         expander,
         globals,
+        epoch,
         stages,
         origins,
         states: BTreeMap::new(),
@@ -42,7 +45,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         warnings: warning.into_iter().collect(),
     };
     lowering.lower_stages(target)?;
-    Ok(Lowered { epoch, ..lowering.finish(target) })
+    Ok(lowering.finish(target))
 }
 
 /// The pass itself.
@@ -50,6 +53,7 @@ pub(super) struct Lowering<'a> {
     pub(super) request: &'a Request,
     pub(super) expander: Expander,
     globals: Env,
+    epoch: Option<i64>,
     pub(super) stages: Stages,
     origins: Origins,
     states: BTreeMap<StageId, State>,
@@ -243,6 +247,18 @@ impl Lowering<'_> {
         self.expander.expand(word, &lookup).map_err(|error| GraphError::new(error.to_string()))
     }
 
+    /// What people see of an instruction: one line with the variables that have a value expanded.
+    pub(super) fn shown(&self, state: &State, step: &Step) -> String {
+        let lookup = |name: &str| state.env.get(name).map(str::to_owned);
+        let (raw_quotes, raw_escapes, skip_unset_env) = (true, true, true);
+        let expander = Expander { raw_quotes, raw_escapes, skip_unset_env, ..self.expander };
+        let code = &step.command.code;
+        let expanded = expander.expand(code, &lookup).unwrap_or_else(|_| code.clone());
+        let mut words = expanded.split_whitespace();
+        let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+        std::iter::once(keyword.as_str()).chain(words).collect::<Vec<_>>().join(" ")
+    }
+
     fn expand_all(&self, state: &State, words: &[String]) -> Result<Vec<String>, GraphError> {
         words.iter().map(|word| self.expand(state, word)).collect()
     }
@@ -320,6 +336,7 @@ impl Lowering<'_> {
         word: &str,
     ) -> Result<(), GraphError> {
         let path = self.expand(&current.state, word)?;
+        let shown = self.shown(&current.state, step);
         let state = &mut current.state;
         let path = if path.starts_with('/') { path } else { state::normalize(&path, state.cwd()) };
         state.config.config.working_dir = path.clone();
@@ -328,7 +345,7 @@ impl Lowering<'_> {
             let user = state.config.config.user.clone();
             let action = FileAction::MakeDirectory { path: state::clean(&path), user };
             let op = Op::File(FileOp { actions: vec![action], link: false });
-            self.push(current, op, &format!("WORKDIR {path}"), step);
+            self.push(current, op, &shown, step);
         } else {
             current.shown += 1;
         }
@@ -376,7 +393,7 @@ impl Lowering<'_> {
             result: state.top,
             config,
             base: root_image(&self.stages, &self.origins, target),
-            epoch: None,
+            epoch: self.epoch,
             target: self.stages.get(target).display.clone(),
             warnings: self.warnings,
         }

@@ -11,6 +11,7 @@
 mod args;
 mod check;
 mod copy;
+mod epoch;
 mod error;
 mod expose;
 mod history;
@@ -20,6 +21,8 @@ mod plan;
 mod run;
 mod stage;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -458,7 +461,7 @@ pub struct Lowered {
     pub config: ImageConfig,
     /// The image that the target stage is based on, if it is based on one with layers.
     pub base: Option<(ImageRequest, Base)>,
-    /// SOURCE_DATE_EPOCH as the Dockerfile's global ARG gives it, in seconds.
+    /// SOURCE_DATE_EPOCH of `--build-arg`, or else of a global ARG, in seconds.
     pub epoch: Option<i64>,
     /// The target's name.
     pub target: String,

@@ -92,9 +92,8 @@ fn origin(
         Some(NamedContext::Image(location)) => location,
         None => {
             let reference = Reference::parse(&stage.base_name);
-            ImageLocation::Reference(
-                reference.map_err(|e| GraphError::new(e.to_string()).at(stage.span))?,
-            )
+            let reference = reference.map_err(|e| GraphError::new(e.to_string()).at(stage.span))?;
+            ImageLocation::Reference(reference.or_latest())
         }
     };
     let wanted = ImageRequest { location, platform };

@@ -54,7 +54,8 @@ pub(super) fn lower_run(
         hostname: hostname(lowering.request),
         platform: current.state.platform.clone(),
     }));
-    lowering.push(current, op, &shown(step), step);
+    let shown = shown(lowering, &current.state, step, run);
+    lowering.push(current, op, &shown, step);
     current.state.record(format!("RUN {history} # buildkit"), true);
     Ok(())
 }
@@ -104,14 +105,11 @@ fn history(state: &State, command: &[String]) -> String {
     words.join(" ")
 }
 
-/// What people see: the instruction, and the first line of a here-document.
-fn shown(step: &Step) -> String {
-    let code = step.command.code.split_whitespace().collect::<Vec<_>>().join(" ");
-    let code = match code.split_once(' ') {
-        Some((_, rest)) => format!("RUN {rest}"),
-        None => "RUN".to_owned(),
-    };
-    let Some(doc) = step.command.heredocs.first() else { return code };
+/// What people see: the instruction, and the first line of a here-document that is all of it.
+fn shown(lowering: &Lowering<'_>, state: &State, step: &Step, run: &ast::Run) -> String {
+    let code = lowering.shown(state, step);
+    let is_single = run.command.shell_form && heredoc::is_single(&run.command.args.join(" "));
+    let Some(doc) = step.command.heredocs.first().filter(|_| is_single) else { return code };
     let mut lines = doc.content.trim().lines();
     let first = lines.next().unwrap_or_default();
     let more = if lines.next().is_some() { "..." } else { "" };

@@ -57,10 +57,14 @@ impl Stage {
         base + self.steps.iter().filter(|step| is_visible(&step.command.instruction)).count()
     }
 
-    fn needs(&self) -> impl Iterator<Item = StageId> + '_ {
-        self.base
-            .into_iter()
-            .chain(self.steps.iter().flat_map(|step| step.sources.iter().flatten().copied()))
+    /// Which stages it needs, and where it says so.
+    fn needs(&self) -> impl Iterator<Item = (StageId, Span)> + '_ {
+        let of_step = |step: &'_ Step| {
+            let span = step.command.span;
+            step.sources.iter().flatten().map(move |id| (*id, span)).collect::<Vec<_>>()
+        };
+        let base = self.base.map(|id| (id, self.span));
+        base.into_iter().chain(self.steps.iter().flat_map(of_step))
     }
 }
 
@@ -219,7 +223,7 @@ impl Stages {
         let mut open = vec![target];
         while let Some(id) = open.pop() {
             if found.insert(id) && self.stages[id].replaced_by.is_none() {
-                open.extend(self.stages[id].needs());
+                open.extend(self.stages[id].needs().map(|(id, _)| id));
             }
         }
         found
@@ -233,28 +237,28 @@ impl Stages {
         Ok(())
     }
 
+    /// Follows what a stage needs; `path` holds the stages that led here, each with the place that leads on.
     fn visit(
         &self,
         id: StageId,
-        path: &mut Vec<StageId>,
+        path: &mut Vec<(StageId, Span)>,
         done: &mut BTreeSet<StageId>,
     ) -> Result<(), GraphError> {
         if done.contains(&id) {
             return Ok(());
         }
-        if let Some(start) = path.iter().position(|seen| *seen == id) {
-            let mut names: Vec<_> =
-                path[start..].iter().map(|i| self.stages[*i].display.as_str()).collect();
-            names.push(&self.stages[id].display);
+        if let Some(start) = path.iter().position(|(seen, _)| *seen == id) {
+            let circle = path[start..].iter().map(|(id, _)| *id).chain([id]);
+            let names: Vec<_> = circle.map(|id| self.stages[id].display.as_str()).collect();
             let message =
                 format!("stages depend on each other in a circle: {}", names.join(" -> "));
-            return Err(GraphError::new(message).at(self.stages[id].span));
+            return Err(GraphError::new(message).at(path[start].1));
         }
-        path.push(id);
-        for next in self.stages[id].needs() {
+        for (next, span) in self.stages[id].needs() {
+            path.push((id, span));
             self.visit(next, path, done)?;
+            path.pop();
         }
-        path.pop();
         done.insert(id);
         Ok(())
     }
@@ -311,7 +315,8 @@ pub(super) fn named_context(
     name: &str,
     platform: Option<&Platform>,
 ) -> Option<NamedContext> {
-    if request.named_contexts.is_empty() {
+    let is_reserved = |word: &&str| name.eq_ignore_ascii_case(word);
+    if request.named_contexts.is_empty() || ["scratch", "context"].iter().any(is_reserved) {
         return None;
     }
     let key = context_key(name);
