@@ -158,12 +158,17 @@ impl Targets {
             self.note_copies(parent)?;
         }
         let times = times_of(&fstat(&dir)?);
-        match kind {
-            Kind::Directory => mkdirat(&dir, name, Mode::from_raw_mode(0o755))?,
+        let made = match kind {
+            Kind::Directory => mkdirat(&dir, name, Mode::from_raw_mode(0o755)),
             Kind::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
+                openat(&dir, name, flags, Mode::from_raw_mode(0o644)).map(drop)
             }
+        };
+        match made {
+            // The root is this step's alone, but a cache mount is shared: another step may have been faster there.
+            Err(Errno::EXIST) if !in_root => {}
+            made => made?,
         }
         rustix::fs::futimens(&dir, &times)?;
         if in_root {
