@@ -67,7 +67,6 @@ fn request(root: &Path, context: &Path, dockerfile: &str) -> Build {
         shm_size: 0,
         ulimits: Vec::new(),
         jobs: 2,
-        source_date_epoch: None,
         registry: RegistrySettings::default(),
     }
 }

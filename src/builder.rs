@@ -66,8 +66,6 @@ pub struct Build {
     pub ulimits: Vec<crate::sandbox::spec::Rlimit>,
     /// How many steps may run at once.
     pub jobs: usize,
-    /// SOURCE_DATE_EPOCH in seconds.
-    pub source_date_epoch: Option<i64>,
     /// How registries are reached.
     pub registry: RegistrySettings,
 }
@@ -189,7 +187,7 @@ pub fn build(
         ulimits: &request.ulimits,
         shm_size: request.shm_size,
         jobs: request.jobs,
-        epoch: inputs.epoch.or(plan.epoch),
+        epoch: plan.epoch,
     };
     let solved = plan.result.map(|id| solver.solve(id)).transpose();
     let state = solved.map_err(|error| report::solve(&inputs, &plan, error))?;

@@ -338,7 +338,8 @@ fn arrows_go_downward() {
 #[test]
 fn one_crate_has_one_door() {
     let mut violations = Vec::new();
-    for source in sources() {
+    // Tests hold the program against crates that it does not use.
+    for source in sources().iter().filter(|source| !source.name.ends_with("/tests.rs")) {
         for (krate, rooms) in DOORS {
             if !rooms.iter().any(|room| source.name.starts_with(room)) {
                 let wrong = |line| format!("src/{}:{line}: {krate}", source.name);

@@ -172,11 +172,12 @@ fn other_tools_read_what_kiln_writes() {
             kiln.build(&format!("{BASE}CMD [\"true\"]\n"), &["-t", "x:1", "--output", &output]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let image = format!("oci:{}:1", layout.display());
-        let inspected = std::process::Command::new("skopeo").args(["inspect", &image]).output();
+        let inspected =
+            std::process::Command::new("skopeo").args(["inspect", "--raw", &image]).output();
         let inspected = inspected.expect("apt-get install skopeo");
         let text = String::from_utf8_lossy(&inspected.stdout).into_owned();
         assert!(inspected.status.success(), "{}", String::from_utf8_lossy(&inspected.stderr));
-        assert!(text.contains(ended.stdout.trim()), "{text}");
+        assert!(text.contains(ended.stdout.trim()), "the image id is the config's digest: {text}");
     }
     let unpacked = kiln.path("bundle");
     let image = format!("{}:1", kiln.path("gzip").display());

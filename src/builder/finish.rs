@@ -121,7 +121,7 @@ fn assemble(
     for (index, layer) in layers.iter().enumerate().skip(base_count) {
         remember_chain(finish.store, &diff_ids[..=index], layer.id)?;
     }
-    let image = Image::new(plan.config.clone(), layers, finish.inputs.epoch.or(plan.epoch));
+    let image = Image::new(plan.config.clone(), layers, plan.epoch);
     match finish.request.squash {
         Squash::No => Ok(image),
         Squash::Stage => image.squash(snapshots, base_count),

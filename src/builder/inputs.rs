@@ -34,8 +34,6 @@ pub struct Inputs {
     pub request: Request,
     /// Names for the result.
     pub tags: Vec<Reference>,
-    /// SOURCE_DATE_EPOCH
-    pub epoch: Option<i64>,
     context: MainContext,
 }
 
@@ -64,10 +62,9 @@ impl Inputs {
         {
             *dockerfile = Some(path.clone());
         }
-        let epoch = epoch(request)?;
         let lowering = lowering_request(request)?;
         let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
-        Ok(Self { display, text, request: lowering, tags, epoch, context })
+        Ok(Self { display, text, request: lowering, tags, context })
     }
 
     /// Parses the Dockerfile.
@@ -208,19 +205,6 @@ fn reference(text: &str) -> Checked<Reference> {
         let hint = error.hint();
         vec![Diagnostic::new(Blame::Input, error.to_string()).hint(hint)]
     })
-}
-
-fn epoch(request: &Build) -> Checked<Option<i64>> {
-    let given = request.build_args.iter().rev().find(|(key, _)| key == "SOURCE_DATE_EPOCH");
-    match given.map(|(_, value)| value.as_str()) {
-        None => Ok(request.source_date_epoch),
-        Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            let hint = Some("give it as seconds since 1970-01-01".to_owned());
-            let message = format!("SOURCE_DATE_EPOCH is `{text}`, which is no number");
-            vec![Diagnostic::new(Blame::Input, message).hint(hint)]
-        }),
-    }
 }
 
 fn lowering_request(request: &Build) -> Checked<Request> {

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use kiln::builder;
 use kiln::diagnostic::{Blame, Diagnostic, Place};
 use kiln::dockerfile::Dockerfile;
 use kiln::event::{Cancel, Event};
 use kiln::graph::{plan_dot, plan_text};
 
-use super::flags::BuildFlags;
-use super::{Done, Failure, build, print};
+use super::{Done, Failure, Session, answer, build};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum ExplainCommand {
+pub(super) enum Explain {
     /// The syntax tree of a Dockerfile
     Ast(AstFlags),
     /// What a build would do, and in which order
@@ -30,25 +29,34 @@ pub(super) struct AstFlags {
     format: String,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PlanFormat {
+    /// For people.
+    Text,
+    /// For Graphviz.
+    Dot,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PlanFlags {
     #[command(flatten)]
-    build: BuildFlags,
-    /// text, or dot for Graphviz
-    #[arg(long, default_value = "text", value_parser = ["text", "dot"])]
-    format: String,
+    build: build::Flags,
+    /// How it is shown
+    #[arg(long, default_value = "text")]
+    format: PlanFormat,
 }
 
-pub(super) fn run(root: PathBuf, command: ExplainCommand) -> Done {
-    match command {
-        ExplainCommand::Ast(flags) => ast(&flags),
-        ExplainCommand::Plan(flags) => plan(root, *flags),
+/// Runs the command.
+pub(super) fn run(explain: &Explain, session: &Session) -> Done {
+    match explain {
+        Explain::Ast(flags) => ast(flags),
+        Explain::Plan(flags) => plan(flags, session),
     }
 }
 
 fn ast(flags: &AstFlags) -> Done {
     let bytes = kiln::fs::read(&flags.file).map_err(|error| {
-        Failure::from(vec![Diagnostic::new(Blame::Input, error.to_string()).causes_of(&error)])
+        Failure::from(Diagnostic::new(Blame::Input, error.to_string()).causes_of(&error))
     })?;
     let file = Dockerfile::parse(&bytes).map_err(|errors| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -63,15 +71,16 @@ fn ast(flags: &AstFlags) -> Done {
         Failure::from(errors.iter().map(diagnostic).collect::<Vec<_>>())
     })?;
     let text = serde_json::to_string_pretty(&file).unwrap_or_default();
-    print(&format!("{text}\n"))
+    Ok(answer(&format!("{text}\n"))?)
 }
 
-fn plan(root: PathBuf, flags: PlanFlags) -> Done {
-    let (request, _spool) = build::request(root, flags.build)?;
+fn plan(flags: &PlanFlags, session: &Session) -> Done {
+    let request = build::request(&flags.build, session)?;
     let silent = |_: Event| {};
-    let plan = builder::plan(&request, &silent, &Cancel::new())?;
-    match flags.format.as_str() {
-        "dot" => print(&plan_dot(&plan)),
-        _ => print(&plan_text(&plan)),
-    }
+    let plan = builder::plan(&request.build, &silent, &Cancel::new())?;
+    let shown = match flags.format {
+        PlanFormat::Text => plan_text(&plan),
+        PlanFormat::Dot => plan_dot(&plan),
+    };
+    Ok(answer(&shown)?)
 }

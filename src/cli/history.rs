@@ -1,16 +1,14 @@
 //! `kiln history`: how an image was made, newest first.
 
-use std::path::Path;
-
 use clap::Args;
 use kiln::runner;
 
-use super::images::{ago, columns};
-use super::progress::harmless;
-use super::{Done, print, sizes};
+use super::table::{ago, columns};
+use super::text::{self, single_line};
+use super::{Done, Session, answer};
 
 #[derive(Debug, Args)]
-pub(super) struct HistoryFlags {
+pub(super) struct Flags {
     /// The image
     image: String,
     /// Show commands in full
@@ -18,22 +16,20 @@ pub(super) struct HistoryFlags {
     no_trunc: bool,
 }
 
-pub(super) fn run(root: &Path, flags: &HistoryFlags) -> Done {
+/// Runs the command.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     const LONGEST: usize = 60;
-    let image = runner::local_image(root, &flags.image)?;
+    let image = runner::local_image(&session.state_root()?, &flags.image)?;
     let mut layers = image.manifest.layers.iter();
     let mut rows = Vec::new();
     for entry in &image.config.history {
         let size = if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) };
-        let command = harmless(&entry.created_by.replace('\n', " "));
-        let shown = match command.chars().count() > LONGEST && !flags.no_trunc {
-            true => format!("{}…", command.chars().take(LONGEST - 1).collect::<String>()),
-            false => command,
-        };
+        let command = single_line(&entry.created_by);
+        let shown = if flags.no_trunc { command } else { text::clip(&command, LONGEST) };
         let created = entry.created.map_or_else(|| "N/A".to_owned(), ago);
-        rows.push([created, shown, sizes::show(size), harmless(&entry.comment)]);
+        rows.push([created, shown, text::bytes(size), single_line(&entry.comment)]);
     }
     rows.push(["CREATED", "CREATED BY", "SIZE", "COMMENT"].map(str::to_owned));
     rows.reverse();
-    print(&columns(&rows))
+    Ok(answer(&columns(&rows))?)
 }

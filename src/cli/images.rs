@@ -2,22 +2,32 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::oci::Reference;
 use kiln::runner;
 use kiln::source::names;
 use kiln::store::Store;
 
-use super::{Done, Failure, print, sizes};
+use super::table::{ago, columns};
+use super::{Done, Session, answer, text};
 
 #[derive(Debug, Args)]
-pub(super) struct ImagesFlags {
+pub(super) struct Flags {
     /// Show only image ids
     #[arg(short, long)]
     quiet: bool,
-    /// table or json
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: String,
+    /// How they are shown
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One line per name.
+    Table,
+    /// One JSON object per line.
+    Json,
 }
 
 struct Row {
@@ -28,23 +38,23 @@ struct Row {
     size: u64,
 }
 
-pub(super) fn run(root: &Path, flags: &ImagesFlags) -> Done {
-    let rows = rows(root)?;
-    if flags.quiet {
-        return print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>());
-    }
-    match flags.format.as_str() {
-        "table" => print(&table(&rows)),
-        "json" => print(&json(&rows)),
-        other => Err(Failure::input(format!("unknown format `{other}`"), "use table or json")),
-    }
+/// Runs the command.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let rows = rows(&session.state_root()?)?;
+    let shown = match (flags.quiet, flags.format) {
+        (true, _) => rows.iter().map(|row| format!("{}\n", row.id)).collect(),
+        (false, Format::Table) => table(&rows),
+        (false, Format::Json) => json(&rows),
+    };
+    Ok(answer(&shown)?)
 }
 
-fn rows(root: &Path) -> Result<Vec<Row>, Failure> {
-    let tags = {
-        let store = Store::open(root).map_err(|error| Failure::input(error.to_string(), ""))?;
-        names::tags(&store).map_err(|error| Failure::input(error.to_string(), ""))?
+fn rows(root: &Path) -> Result<Vec<Row>, Diagnostic> {
+    let machine = |error: &dyn std::error::Error| {
+        Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)
     };
+    let store = Store::open(root).map_err(|error| machine(&error))?;
+    let tags = names::tags(&store).map_err(|error| machine(&error))?;
     let row = |(reference, _): &(Reference, kiln::digest::Digest)| {
         let image = runner::local_image(root, &reference.to_string()).ok()?;
         let size = image.manifest.layers.iter().map(|layer| layer.size).sum();
@@ -64,41 +74,9 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let id = row.id.trim_start_matches("sha256:").chars().take(12).collect();
         let created = row.created.map_or_else(|| "N/A".to_owned(), ago);
-        cells.push([row.repository.clone(), row.tag.clone(), id, created, sizes::show(row.size)]);
+        cells.push([row.repository.clone(), row.tag.clone(), id, created, text::bytes(row.size)]);
     }
     columns(&cells)
-}
-
-/// Aligns columns with three spaces between them.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}   "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// How long ago a time was, roughly.
-pub(super) fn ago(time: jiff::Timestamp) -> String {
-    let seconds = jiff::Timestamp::now().as_second() - time.as_second();
-    let (count, unit) = match seconds {
-        ..60 => return "seconds ago".to_owned(),
-        60..3600 => (seconds / 60, "minute"),
-        3600..86_400 => (seconds / 3600, "hour"),
-        86_400..1_209_600 => (seconds / 86_400, "day"),
-        1_209_600..5_184_000 => (seconds / 604_800, "week"),
-        5_184_000..63_072_000 => (seconds / 2_592_000, "month"),
-        _ => (seconds / 31_536_000, "year"),
-    };
-    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
 fn json(rows: &[Row]) -> String {

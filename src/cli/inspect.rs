@@ -1,23 +1,23 @@
 //! `kiln inspect`: everything about an image, as JSON with the field names of `docker image inspect`.
 
-use std::path::Path;
-
 use clap::Args;
 use kiln::runner;
 
-use super::{Done, print};
+use super::{Done, Session, answer};
 
 #[derive(Debug, Args)]
-pub(super) struct InspectFlags {
+pub(super) struct Flags {
     /// The images
     #[arg(required = true)]
     images: Vec<String>,
 }
 
-pub(super) fn run(root: &Path, flags: &InspectFlags) -> Done {
+/// Runs the command.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let root = session.state_root()?;
     let mut values = Vec::new();
     for name in &flags.images {
-        let image = runner::local_image(root, name)?;
+        let image = runner::local_image(&root, name)?;
         let config = serde_json::from_slice::<serde_json::Value>(&image.config.to_bytes())
             .unwrap_or_default();
         let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
@@ -40,5 +40,5 @@ pub(super) fn run(root: &Path, flags: &InspectFlags) -> Done {
         }));
     }
     let text = serde_json::to_string_pretty(&values).unwrap_or_default();
-    print(&format!("{text}\n"))
+    Ok(answer(&format!("{text}\n"))?)
 }

@@ -1,59 +1,46 @@
-//! The command line: one variant and one arm for each command. Only this folder prints.
+//! The command line: what can be asked, how it is shown, which exit code it gives.
+//!
+//! One file (or folder) per command; a new one is a variant and an arm here. Answers go to standard output, everything
+//! else to standard error. Exit codes: 0 all is well, 1 a step failed, 2 the user's input, 3 this machine or the
+//! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod docker;
+mod environment;
+mod excerpt;
 mod explain;
-mod flags;
 mod history;
 mod images;
 mod inspect;
-mod plain;
+mod interrupt;
+mod paint;
+mod panics;
 mod progress;
-mod rawjson;
 mod report;
 mod run;
-mod signals;
-mod sizes;
-mod tty;
+mod settle;
+mod table;
+mod text;
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kiln::diagnostic::{Blame, Diagnostic};
 
-/// Why a command ends without having done what it should.
-pub(crate) enum Failure {
-    /// Something to report.
-    Diagnostics(Vec<Diagnostic>),
-    /// The user stopped it.
-    Canceled,
-    /// It ends with a code of its own, and all is said.
-    Code(u8),
-}
-
-impl Failure {
-    /// A mistake in what the user gave.
-    pub(crate) fn input(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
-        Self::Diagnostics(vec![Diagnostic::new(Blame::Input, message).hint(hint)])
-    }
-}
-
-impl From<Vec<Diagnostic>> for Failure {
-    fn from(diagnostics: Vec<Diagnostic>) -> Self {
-        Self::Diagnostics(diagnostics)
-    }
-}
-
-/// The result of a command.
-pub(crate) type Done = Result<(), Failure>;
+use environment::{Environment, Terminal};
+use report::CommandOutput;
 
 /// Builds OCI images from Dockerfiles: no daemon, no root.
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "kiln", version, arg_required_else_help = true, args_override_self = true)]
+#[command(disable_help_subcommand = true)]
 struct Cli {
-    /// Where images, layers and the cache are kept [env: KILN_ROOT]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where images, cache and temporary files are kept
+    /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
+    #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -62,109 +49,155 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build an image from a Dockerfile
-    Build(Box<flags::BuildFlags>),
+    Build(Box<build::Flags>),
     /// List the images of the local store
-    Images(images::ImagesFlags),
-    /// Show an image as JSON
-    Inspect(inspect::InspectFlags),
+    Images(images::Flags),
+    /// Show images as JSON
+    Inspect(inspect::Flags),
     /// Show how an image was made
-    History(history::HistoryFlags),
+    History(history::Flags),
     /// Run an image's process, or a command in its place
-    Run(run::RunFlags),
+    Run(run::Flags),
+    /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
+    #[command(subcommand)]
+    Explain(explain::Explain),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
-    /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
-    #[command(subcommand)]
-    Explain(explain::ExplainCommand),
 }
 
-/// Runs the program; returns its exit code.
-pub(crate) fn run() -> u8 {
+/// What every command is given.
+#[derive(Debug)]
+struct Session {
+    root: Option<PathBuf>,
+    environment: Environment,
+    terminal: Terminal,
+}
+
+impl Session {
+    /// Returns the state root as an absolute path.
+    fn state_root(&self) -> Result<PathBuf, Diagnostic> {
+        let root = self.root.clone().filter(|root| !root.as_os_str().is_empty());
+        let root = root.or_else(|| self.environment.state_root()).ok_or_else(|| {
+            let hint = "give `--root DIR` or set KILN_ROOT or HOME".to_owned();
+            Diagnostic::new(Blame::Input, "there is no home to keep kiln's state in")
+                .hint(Some(hint))
+        })?;
+        std::path::absolute(&root).map_err(|error| {
+            Diagnostic::new(Blame::Machine, format!("cannot use `{}`: {error}", root.display()))
+        })
+    }
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// These problems, to be reported.
+    Problems(Vec<Diagnostic>, CommandOutput),
+    /// The user stopped it.
+    Canceled,
+    /// The image's process ended with this code; all is said.
+    Code(u8),
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::from(vec![diagnostic])
+    }
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Problems(diagnostics, CommandOutput::Show)
+    }
+}
+
+/// The result of a command.
+type Done = Result<(), Failure>;
+
+/// Does what the command line asks.
+pub(crate) fn main() -> ExitCode {
+    let panics = panics::Panics::collect();
+    let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(PANICKED);
+    panics.report(code == PANICKED);
+    ExitCode::from(code)
+}
+
+const PANICKED: u8 = 70;
+
+/// This program, also when its file was replaced or removed since it was started.
+const INIT: &str = "/proc/self/exe";
+
+fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors; clap prints either where it belongs.
+            // Help goes to standard output, an error to standard error; a reader that has gone away is no error.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    // The default root is that of the user who called, whoever that is inside the namespace.
-    let root = cli.root.unwrap_or_else(default_root);
-    if let Err(diagnostic) = enter(&cli.command) {
-        return report::print(&[*diagnostic]);
-    }
-    let caught = std::panic::catch_unwind(|| match cli.command {
-        Command::Build(flags) => build::run(root, *flags),
-        Command::Images(flags) => images::run(&root, &flags),
-        Command::Inspect(flags) => inspect::run(&root, &flags),
-        Command::History(flags) => history::run(&root, &flags),
-        Command::Run(flags) => run::run(&root, flags),
-        Command::Explain(command) => explain::run(root, command),
-        Command::Settle => build::settle(&root),
-    });
-    match caught {
-        Ok(Ok(())) => 0,
-        Ok(Err(Failure::Diagnostics(diagnostics))) => report::print(&diagnostics),
-        Ok(Err(Failure::Canceled)) => {
-            warn("canceled");
-            130
+    let environment = Environment::of_process();
+    let terminal = Terminal::of_stderr(&environment);
+    let session = Session { root: cli.root, environment, terminal };
+    match command(&cli.command, &session) {
+        Ok(()) => 0,
+        Err(Failure::Code(code)) => code,
+        Err(Failure::Canceled) => {
+            say("canceled\n");
+            report::CANCELED
         }
-        Ok(Err(Failure::Code(code))) => code,
-        Err(_) => {
-            warn("this is a bug in kiln; please report it with the message above");
-            70
+        Err(Failure::Problems(problems, output)) => {
+            say(&report::draw(&problems, &session.terminal, output));
+            report::exit_code(&problems)
         }
     }
 }
 
-/// Enters a user namespace, if need be, for the commands that run processes. There is no thread yet.
-fn enter(command: &Command) -> Result<(), Box<Diagnostic>> {
+fn command(command: &Command, session: &Session) -> Done {
     match command {
-        Command::Build(_) | Command::Run(_) => {}
-        Command::Images(_)
-        | Command::Inspect(_)
-        | Command::History(_)
-        | Command::Explain(_)
-        | Command::Settle => {
-            return Ok(());
-        }
+        Command::Build(flags) => build::run(flags, session),
+        Command::Images(flags) => images::run(flags, session),
+        Command::Inspect(flags) => inspect::run(flags, session),
+        Command::History(flags) => history::run(flags, session),
+        Command::Run(flags) => run::run(flags, session),
+        Command::Explain(explain) => explain::run(explain, session),
+        Command::Settle => settle::run(session),
     }
+}
+
+/// Enters a user namespace, if need be, for commands that run processes. To be called before there is any thread, and
+/// after everything that depends on who the user is: inside it everybody is root.
+fn enter_sandbox() -> Result<(), Diagnostic> {
     kiln::sandbox::enter().map(drop).map_err(|error| {
-        let diagnostic = Diagnostic::new(Blame::Machine, error.to_string());
-        Box::new(diagnostic.hint(error.hint()).causes_of(&error))
+        Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error)
     })
 }
 
-/// The state root if none is named.
-fn default_root() -> PathBuf {
-    let variable =
-        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(root) = variable("KILN_ROOT") {
-        return root;
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/kiln");
-    }
-    let data = variable("XDG_DATA_HOME");
-    let data = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")));
-    data.unwrap_or_else(std::env::temp_dir).join("kiln")
+/// Writes to standard error; nobody can be told that it failed.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Writes data to standard output; a reader that went away is no error.
-pub(crate) fn print(text: &str) -> Done {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+/// Writes an answer to standard output. A reader that has heard enough is no error.
+fn answer(text: &str) -> Result<(), Diagnostic> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let message = "cannot write to standard output";
-            Err(Failure::from(vec![Diagnostic::new(Blame::Machine, message).causes_of(&error)]))
+            let message = format!("cannot write to standard output: {error}");
+            Err(Diagnostic::new(Blame::Machine, message))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes a line for people.
-pub(crate) fn warn(line: &str) {
-    // There is nowhere to say that standard error cannot be written to.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

@@ -1,17 +1,19 @@
 //! `kiln run`: an image's process in the foreground; its exit code is kiln's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
+use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::event::Cancel;
 use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::{Done, Failure, build};
+use super::docker::DockerConfig;
+use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say};
 
 #[derive(Debug, Args)]
-pub(super) struct RunFlags {
+pub(super) struct Flags {
     /// The image
     image: String,
     /// What runs in place of the image's command
@@ -49,34 +51,10 @@ pub(super) struct RunFlags {
     tty: bool,
 }
 
-pub(super) fn run(root: &Path, flags: RunFlags) -> Done {
-    let network = match flags.network.as_str() {
-        "host" | "default" => Network::Host,
-        "none" => Network::None,
-        other => {
-            return Err(Failure::input(format!("unknown network `{other}`"), "use host or none"));
-        }
-    };
-    let variable = |text: &String| match text.contains('=') {
-        true => Some(text.clone()),
-        false => std::env::var(text).ok().map(|value| format!("{text}={value}")),
-    };
-    let request = Request {
-        state: root.to_owned(),
-        init: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
-        image: flags.image,
-        command: flags.command,
-        entrypoint: flags
-            .entrypoint
-            .map(|program| Some(program).filter(|p| !p.is_empty()).into_iter().collect()),
-        env: flags.env.iter().filter_map(variable).collect(),
-        user: flags.user,
-        workdir: flags.workdir,
-        network,
-        ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
-        hostname: flags.hostname,
-        registry: build::registry_settings(),
-    };
+/// Runs the command.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let request = request(flags, session)?;
+    enter_sandbox()?;
     // The process shares the terminal and gets Ctrl-C itself; kiln only waits for it.
     for signal in [SIGINT, SIGQUIT] {
         let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
@@ -84,5 +62,43 @@ pub(super) fn run(root: &Path, flags: RunFlags) -> Done {
     match runner::run(&request, &Cancel::new())?.code() {
         0 => Ok(()),
         code => Err(Failure::Code(code)),
+    }
+}
+
+fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
+    let environment = &session.environment;
+    let variable = |text: &String| match text.contains('=') {
+        true => Some(text.clone()),
+        false => environment.get(text).map(|value| format!("{text}={value}")),
+    };
+    let mut warnings = Vec::new();
+    let registry = DockerConfig::read(environment, &mut warnings).registry(environment);
+    for warning in &warnings {
+        say(&report::warning(warning, &session.terminal));
+    }
+    Ok(Request {
+        state: session.state_root()?,
+        init: PathBuf::from(INIT),
+        image: flags.image.clone(),
+        command: flags.command.clone(),
+        entrypoint: flags.entrypoint.clone().map(|program| {
+            Some(program).filter(|program| !program.is_empty()).into_iter().collect()
+        }),
+        env: flags.env.iter().filter_map(variable).collect(),
+        user: flags.user.clone(),
+        workdir: flags.workdir.clone(),
+        network: network(&flags.network)?,
+        ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
+        hostname: flags.hostname.clone(),
+        registry,
+    })
+}
+
+fn network(mode: &str) -> Result<Network, Diagnostic> {
+    match mode {
+        "host" | "default" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        other => Err(Diagnostic::new(Blame::Input, format!("unknown network `{other}`"))
+            .hint(Some("the networks are host and none".to_owned()))),
     }
 }

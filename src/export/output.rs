@@ -1,28 +1,110 @@
-//! `--output`: a path, `-`, or comma-separated `key=value` pairs with CSV quoting.
+//! Reads one `--output` value.
+//!
+//! `PATH` is a directory for the root file system, `-` its tar on standard output, anything else a record of
+//! `key=value` fields with a `type`. Pure: nothing is looked up on disk, and whether standard output is a terminal
+//! is the command line's business.
 
 use std::path::PathBuf;
 
+use super::csv::{self, CsvError};
 use super::{CompressionKind, Dest, Output, OutputKind};
 
-/// Why a text is no output.
+/// Why a value is no output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct OutputError {
-    /// What is wrong.
-    pub message: String,
-    /// What to try.
-    pub hint: Option<String>,
+pub enum OutputError {
+    /// Not a record.
+    #[error("invalid output `{0}`")]
+    Csv(String, #[source] CsvError),
+    /// A field without `=`.
+    #[error("invalid output field `{0}`: expected `key=value`")]
+    Field(String),
+    /// No `type`, and more than a path.
+    #[error("output `{0}` has no `type`")]
+    NoType(String),
+    /// A type that nobody has.
+    #[error("unknown output type `{0}`")]
+    Type(String),
+    /// An attribute that the type does not have.
+    #[error("output type `{kind}` has no attribute `{key}`")]
+    Attribute {
+        /// The type.
+        kind: String,
+        /// The attribute.
+        key: String,
+    },
+    /// A value that the attribute does not take.
+    #[error("invalid value `{value}` for the output attribute `{key}`: expected {expected}")]
+    Value {
+        /// The attribute.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// A destination is needed.
+    #[error("output type `{0}` needs `dest=`")]
+    NoDest(String),
+    /// Two attributes that exclude each other.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// Known, but beyond kiln for now.
+    #[error("output {0} is not supported yet")]
+    NotSupported(String),
 }
 
-fn error(message: String, hint: &str) -> OutputError {
-    OutputError { message, hint: Some(hint.to_owned()) }
+impl OutputError {
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Type(_) | Self::NoType(_) => {
+                Some("the types are oci, docker, local, tar and image".to_owned())
+            }
+            Self::Attribute { kind, .. } => Some(format!("it has {}", known(kind).join(", "))),
+            Self::NoDest(kind) => Some(format!("write `type={kind},dest=PATH`")),
+            Self::NotSupported(what) if what.contains("registry") || what.contains("push") => {
+                Some("write `type=oci,dest=FILE` and push that file with another tool".to_owned())
+            }
+            Self::Csv(..)
+            | Self::Field(_)
+            | Self::Value { .. }
+            | Self::Conflict(_)
+            | Self::NotSupported(_) => None,
+        }
+    }
 }
 
-const KINDS: &str = "the types are image, oci, docker, local and tar";
+const IMAGE_KEYS: [&str; 7] = [
+    "name",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "oci-mediatypes",
+    "rewrite-timestamp",
+    "dest",
+];
+
+fn known(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "local" => vec!["dest", "mode", "platform-split"],
+        "tar" => vec!["dest", "platform-split"],
+        "image" => IMAGE_KEYS[..6].to_vec(),
+        _ => IMAGE_KEYS.into_iter().chain(["tar"]).collect(),
+    }
+}
 
 impl Output {
-    /// An output of a kind with nothing else said.
-    pub fn new(kind: OutputKind, dest: Option<Dest>) -> Self {
+    /// Reads one `--output` value.
+    pub fn parse(text: &str) -> Result<Self, OutputError> {
+        let fields = csv::fields(text).map_err(|error| OutputError::Csv(text.to_owned(), error))?;
+        match fields.as_slice() {
+            [] => Err(OutputError::NoType(String::new())),
+            [only] if only == text && !only.starts_with("type=") => Ok(bare(text)),
+            _ => parse_fields(text, &fields),
+        }
+    }
+
+    fn new(kind: OutputKind, dest: Option<Dest>) -> Self {
         Self {
             kind,
             dest,
@@ -34,175 +116,137 @@ impl Output {
             rewrite_timestamp: false,
         }
     }
+}
 
-    /// Parses the value of `--output`.
-    pub fn parse(text: &str) -> Result<Self, OutputError> {
-        if text == "-" {
-            return Ok(Self::new(OutputKind::Tar, Some(Dest::Stdout)));
-        }
-        let fields = csv(text).ok_or_else(|| {
-            error(format!("unpaired quote in `{text}`"), "double a quote to write one")
-        })?;
-        if let [path] = fields.as_slice()
-            && !path.contains('=')
-        {
-            return Ok(Self::new(OutputKind::Local, Some(Dest::Path(PathBuf::from(path)))));
-        }
-        Draft::default().read(text, &fields)
+fn bare(text: &str) -> Output {
+    match text {
+        "-" => Output::new(OutputKind::Tar, Some(Dest::Stdout)),
+        path => Output::new(OutputKind::Local, Some(Dest::Path(PathBuf::from(path)))),
     }
 }
 
-/// Splits comma-separated fields; a field in double quotes may hold commas, and `""` for a quote.
-pub fn csv(text: &str) -> Option<Vec<String>> {
-    let mut fields = Vec::new();
-    let mut field = String::new();
-    let mut chars = text.chars().peekable();
-    let mut quoted = false;
-    while let Some(c) = chars.next() {
-        match (c, quoted) {
-            ('"', true) if chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            ('"', true) => quoted = false,
-            ('"', false) if field.is_empty() => quoted = true,
-            (',', false) => fields.push(std::mem::take(&mut field)),
-            (c, _) => field.push(c),
-        }
+fn parse_fields(text: &str, fields: &[String]) -> Result<Output, OutputError> {
+    let mut pairs = Vec::new();
+    for field in fields {
+        let (key, value) =
+            field.split_once('=').ok_or_else(|| OutputError::Field(field.to_owned()))?;
+        pairs.push((key.trim().to_lowercase(), value.to_owned()));
     }
-    fields.push(field);
-    (!quoted).then_some(fields)
-}
-
-#[derive(Default)]
-struct Draft {
-    kind: Option<String>,
-    dest: Option<Dest>,
-    tar: Option<bool>,
-    output: Option<Output>,
-}
-
-impl Draft {
-    fn read(mut self, text: &str, fields: &[String]) -> Result<Output, OutputError> {
-        self.output = Some(Output::new(OutputKind::Image, None));
-        for field in fields {
-            let pair = field.split_once('=');
-            let (key, value) = pair.ok_or_else(|| {
-                error(
-                    format!("`{field}` in `--output {text}` is no `key=value`"),
-                    "write for instance `type=oci,dest=image.tar`",
-                )
-            })?;
-            self.set(&key.to_lowercase(), value)?;
-        }
-        self.finish(text)
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), OutputError> {
-        let output = self.output.get_or_insert_with(|| Output::new(OutputKind::Image, None));
-        match key {
-            "type" => self.kind = Some(value.to_owned()),
-            "dest" if value == "-" => self.dest = Some(Dest::Stdout),
-            "dest" => self.dest = Some(Dest::Path(PathBuf::from(value))),
-            "tar" => self.tar = Some(boolean(key, value)?),
-            "name" => output.names.extend(value.split(',').map(str::to_owned)),
-            "compression" => output.compression = Some(compression(value)?),
-            "compression-level" => {
-                let level = value.parse();
-                output.level = Some(level.map_err(|_| {
-                    error(
-                        format!("compression-level `{value}` is no number"),
-                        "gzip has levels 0 to 9, zstd 0 to 22",
-                    )
-                })?);
-            }
-            "force-compression" => output.force_compression = boolean(key, value)?,
-            "oci-mediatypes" => output.oci_media_types = Some(boolean(key, value)?),
-            "rewrite-timestamp" => output.rewrite_timestamp = boolean(key, value)?,
-            "push" | "unpack" | "store" if matches!(boolean(key, value), Ok(false)) => {}
-            _ => {
-                let message = format!("the output attribute `{key}` is not supported");
-                let hint = "supported are type, dest, tar, name, compression, compression-level, force-compression, oci-mediatypes and rewrite-timestamp";
-                return Err(error(message, hint));
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, text: &str) -> Result<Output, OutputError> {
-        let tar = self.tar.unwrap_or(true);
-        let kind = match self.kind.as_deref() {
-            Some("oci") => OutputKind::Oci { tar },
-            Some("docker") => OutputKind::Docker { tar },
-            Some("local") => OutputKind::Local,
-            Some("tar") => OutputKind::Tar,
-            Some("image") => OutputKind::Image,
-            Some("registry") => {
-                return Err(error(
-                    "pushing from a build is not supported yet".to_owned(),
-                    "write `type=oci,dest=image.tar` and push that with another tool",
-                ));
-            }
-            Some(other) => return Err(error(format!("unknown output type `{other}`"), KINDS)),
-            None => return Err(error(format!("`--output {text}` has no type"), KINDS)),
-        };
-        let needs_dest = kind != OutputKind::Image;
-        match (needs_dest, &self.dest) {
-            (true, None) if !matches!(kind, OutputKind::Docker { .. }) => {
-                return Err(error(
-                    format!("`--output {text}` has no destination"),
-                    "add `dest=PATH`, or `dest=-` for standard output",
-                ));
-            }
-            (true, None) => {
-                return Err(error(
-                    "loading into a docker daemon is not supported yet".to_owned(),
-                    "write `type=docker,dest=image.tar` and run `docker load -i image.tar`",
-                ));
-            }
-            (false, Some(_)) => {
-                return Err(error(
-                    "an output of type `image` has no destination".to_owned(),
-                    "it goes to the local store; name it with `-t`",
-                ));
-            }
-            _ => {}
-        }
-        let output = self.output.unwrap_or_else(|| Output::new(kind, None));
-        check_level(&output)?;
-        Ok(Output { kind, dest: self.dest, ..output })
-    }
-}
-
-fn check_level(output: &Output) -> Result<(), OutputError> {
-    let limit = match output.compression {
-        Some(CompressionKind::Zstd) => 22,
-        Some(CompressionKind::Gzip) | None => 9,
-        Some(CompressionKind::Uncompressed) if output.level.is_some() => {
-            return Err(error(
-                "uncompressed layers have no compression level".to_owned(),
-                "leave out `compression-level`",
-            ));
-        }
-        Some(CompressionKind::Uncompressed) => return Ok(()),
+    let kind_name = take_last(&mut pairs, "type").unwrap_or_default();
+    let dest = take_last(&mut pairs, "dest").filter(|dest| !dest.is_empty());
+    let tar = match take_last(&mut pairs, "tar") {
+        Some(value) if matches!(kind_name.as_str(), "oci" | "docker") => boolean("tar", &value)?,
+        Some(_) => return Err(attribute(&kind_name, "tar")),
+        None => true,
     };
-    match output.level {
-        Some(level) if !(0..=limit).contains(&level) => Err(error(
-            format!("compression-level {level} is out of range"),
-            "gzip has levels 0 to 9, zstd 0 to 22",
-        )),
-        _ => Ok(()),
+    let kind = match kind_name.as_str() {
+        "" => return Err(OutputError::NoType(text.to_owned())),
+        "oci" => OutputKind::Oci { tar },
+        // Without a file docker loads it into its own store; kiln's counterpart is the local store.
+        "docker" if dest.is_none() && tar => OutputKind::Image,
+        "docker" => OutputKind::Docker { tar },
+        "local" => OutputKind::Local,
+        "tar" => OutputKind::Tar,
+        "image" => OutputKind::Image,
+        "registry" | "cacheonly" => {
+            return Err(OutputError::NotSupported(format!("type `{kind_name}`")));
+        }
+        other => return Err(OutputError::Type(other.to_owned())),
+    };
+    let mut output = Output::new(kind, destination(kind, &kind_name, dest)?);
+    for (key, value) in &pairs {
+        set(&mut output, &kind_name, key, value)?;
     }
+    check(&output)?;
+    Ok(output)
+}
+
+fn take_last(pairs: &mut Vec<(String, String)>, key: &str) -> Option<String> {
+    let last = pairs.iter().rev().find(|pair| pair.0 == key).map(|pair| pair.1.clone());
+    pairs.retain(|pair| pair.0 != key);
+    last
+}
+
+fn destination(
+    kind: OutputKind,
+    name: &str,
+    dest: Option<String>,
+) -> Result<Option<Dest>, OutputError> {
+    let directory = match kind {
+        OutputKind::Local => true,
+        OutputKind::Oci { tar } | OutputKind::Docker { tar } => !tar,
+        OutputKind::Tar => false,
+        OutputKind::Image if dest.is_some() => return Err(attribute(name, "dest")),
+        OutputKind::Image => return Ok(None),
+    };
+    match dest.as_deref() {
+        None if directory => Err(OutputError::NoDest(name.to_owned())),
+        Some("-") if directory => Err(OutputError::Value {
+            key: "dest".to_owned(),
+            value: "-".to_owned(),
+            expected: "a directory",
+        }),
+        None | Some("-") => Ok(Some(Dest::Stdout)),
+        Some(path) => Ok(Some(Dest::Path(PathBuf::from(path)))),
+    }
+}
+
+fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), OutputError> {
+    let root_file_system = matches!(output.kind, OutputKind::Local | OutputKind::Tar);
+    match key {
+        "mode" if kind == "local" => return expect_neutral(key, value, &["", "copy"]),
+        "platform-split" if root_file_system => return expect_neutral(key, value, FALSE),
+        _ if root_file_system => return Err(not_known(kind, key)),
+        "name" => {
+            output.names = value.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect()
+        }
+        "compression" => output.compression = Some(compression(value)?),
+        "compression-level" => output.level = Some(level(value)?),
+        "force-compression" => output.force_compression = boolean(key, value)?,
+        "oci-mediatypes" => output.oci_media_types = Some(boolean(key, value)?),
+        "rewrite-timestamp" => output.rewrite_timestamp = boolean(key, value)?,
+        // How dockerd and containerd keep the image: kiln's store has one way, and always does both.
+        "unpack" | "store" | "name-canonical" if kind == "image" => {
+            boolean(key, value)?;
+        }
+        "push" | "push-by-digest" | "registry.insecure" | "prefer-nondist-layers" => {
+            return expect_neutral(key, value, FALSE);
+        }
+        _ => return Err(not_known(kind, key)),
+    }
+    Ok(())
+}
+
+const FALSE: &[&str] = &["0", "f", "F", "false", "False", "FALSE"];
+
+fn expect_neutral(key: &str, value: &str, neutral: &[&str]) -> Result<(), OutputError> {
+    if neutral.contains(&value) {
+        return Ok(());
+    }
+    Err(OutputError::NotSupported(format!("attribute `{key}={value}`")))
+}
+
+fn not_known(kind: &str, key: &str) -> OutputError {
+    let later = ["annotation", "attestation-", "dangling-name-prefix", "source-date-epoch"];
+    if later.iter().any(|prefix| key.starts_with(prefix)) || key == "compatibility-version" {
+        return OutputError::NotSupported(format!("attribute `{key}`"));
+    }
+    attribute(kind, key)
+}
+
+fn attribute(kind: &str, key: &str) -> OutputError {
+    OutputError::Attribute { kind: kind.to_owned(), key: key.to_owned() }
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, OutputError> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(error(
-            format!("`{key}={value}` is neither true nor false"),
-            "write `true` or `false`",
-        )),
+        _ if FALSE.contains(&value) => Ok(false),
+        _ => Err(OutputError::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            expected: "true or false",
+        }),
     }
 }
 
@@ -211,7 +255,40 @@ fn compression(value: &str) -> Result<CompressionKind, OutputError> {
         "gzip" => Ok(CompressionKind::Gzip),
         "zstd" => Ok(CompressionKind::Zstd),
         "uncompressed" => Ok(CompressionKind::Uncompressed),
-        _ => Err(error(format!("unknown compression `{value}`"), "use gzip, zstd or uncompressed")),
+        "estargz" | "nydus" => {
+            Err(OutputError::NotSupported(format!("attribute `compression={value}`")))
+        }
+        _ => Err(OutputError::Value {
+            key: "compression".to_owned(),
+            value: value.to_owned(),
+            expected: "gzip, zstd or uncompressed",
+        }),
+    }
+}
+
+fn level(value: &str) -> Result<i32, OutputError> {
+    value.parse().map_err(|_| level_error(value, "a number"))
+}
+
+fn level_error(value: &str, expected: &'static str) -> OutputError {
+    OutputError::Value { key: "compression-level".to_owned(), value: value.to_owned(), expected }
+}
+
+fn check(output: &Output) -> Result<(), OutputError> {
+    let level = output.level.unwrap_or(1);
+    match output.compression.unwrap_or(CompressionKind::Gzip) {
+        CompressionKind::Gzip if !(0..=9).contains(&level) => {
+            Err(level_error(&level.to_string(), "0 to 9 for gzip"))
+        }
+        CompressionKind::Zstd if !(0..=22).contains(&level) => {
+            Err(level_error(&level.to_string(), "0 to 22 for zstd"))
+        }
+        CompressionKind::Zstd if output.oci_media_types == Some(false) => {
+            Err(OutputError::Conflict(
+                "`compression=zstd` needs OCI media types: drop `oci-mediatypes=false`",
+            ))
+        }
+        CompressionKind::Gzip | CompressionKind::Zstd | CompressionKind::Uncompressed => Ok(()),
     }
 }
 
@@ -219,36 +296,96 @@ fn compression(value: &str) -> Result<CompressionKind, OutputError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn outputs_are_read() {
-        let path = |text: &str| Some(Dest::Path(PathBuf::from(text)));
-        assert_eq!(Output::parse("out"), Ok(Output::new(OutputKind::Local, path("out"))));
-        assert_eq!(Output::parse("-"), Ok(Output::new(OutputKind::Tar, Some(Dest::Stdout))));
-        let oci = Output::parse(r#"type=oci,"dest=a,b.tar",compression=zstd,compression-level=9"#)
-            .unwrap();
-        assert_eq!(
-            (oci.kind, oci.dest, oci.level),
-            (OutputKind::Oci { tar: true }, path("a,b.tar"), Some(9))
-        );
+    fn path(text: &str) -> Option<Dest> {
+        Some(Dest::Path(PathBuf::from(text)))
     }
 
     #[test]
-    fn bad_outputs_say_what_is_wrong() {
+    fn kinds_and_destinations() {
+        let oci = |tar| OutputKind::Oci { tar };
+        let docker = |tar| OutputKind::Docker { tar };
         let cases = [
-            ("type=ocy,dest=x", "unknown output type `ocy`"),
-            ("type=oci", "`--output type=oci` has no destination"),
-            ("dest=x", "`--output dest=x` has no type"),
-            ("type=oci,dest=x,wat=1", "the output attribute `wat` is not supported"),
-            (
-                "type=oci,dest=x,compression=gzip,compression-level=12",
-                "compression-level 12 is out of range",
-            ),
-            ("type=image,push=true", "the output attribute `push` is not supported"),
-            ("type=tar,dest=\"x", "the output attribute `dest` is not supported"),
+            ("out", OutputKind::Local, path("out")),
+            ("./a b", OutputKind::Local, path("./a b")),
+            ("-", OutputKind::Tar, Some(Dest::Stdout)),
+            ("type=local,dest=out", OutputKind::Local, path("out")),
+            ("type=tar", OutputKind::Tar, Some(Dest::Stdout)),
+            ("type=tar,dest=-", OutputKind::Tar, Some(Dest::Stdout)),
+            ("TYPE=tar, dest=a.tar", OutputKind::Tar, path("a.tar")),
+            (r#"type=tar,"dest=a,b.tar""#, OutputKind::Tar, path("a,b.tar")),
+            ("type=oci", oci(true), Some(Dest::Stdout)),
+            ("type=oci,dest=a.tar", oci(true), path("a.tar")),
+            ("type=oci,tar=false,dest=dir", oci(false), path("dir")),
+            ("type=docker,dest=a.tar", docker(true), path("a.tar")),
+            ("type=docker,dest=-", docker(true), Some(Dest::Stdout)),
+            ("type=docker,dest=d,tar=0", docker(false), path("d")),
+            ("type=docker", OutputKind::Image, None),
+            ("type=image", OutputKind::Image, None),
+            ("type=image,push=false", OutputKind::Image, None),
         ];
-        for (text, message) in &cases[..6] {
-            assert_eq!(&Output::parse(text).unwrap_err().message, message);
+        for (text, kind, dest) in cases {
+            let output = Output::parse(text).unwrap();
+            assert_eq!((output.kind, output.dest), (kind, dest), "{text}");
         }
-        assert!(Output::parse("\"type=tar").is_err());
+    }
+
+    #[test]
+    fn attributes() {
+        let text = r#"type=oci,dest=x,"name=a:1,b/c:2",compression=zstd,compression-level=19,force-compression=true,oci-mediatypes=true,rewrite-timestamp=1"#;
+        let output = Output::parse(text).unwrap();
+        assert_eq!(output.names, ["a:1", "b/c:2"]);
+        assert_eq!((output.compression, output.level), (Some(CompressionKind::Zstd), Some(19)));
+        assert!(output.force_compression && output.rewrite_timestamp);
+        assert_eq!(output.oci_media_types, Some(true));
+        let plain = Output::parse("type=image,compression=uncompressed").unwrap();
+        assert_eq!(plain.compression, Some(CompressionKind::Uncompressed));
+        assert_eq!((plain.level, plain.oci_media_types), (None, None));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let cases = [
+            ("", "output `` has no `type`"),
+            ("dest=a,name=b", "output `dest=a,name=b` has no `type`"),
+            ("type=oci,x", "invalid output field `x`: expected `key=value`"),
+            ("type=\"oci\",x=1", "invalid output `type=\"oci\",x=1`"),
+            ("type=ocl", "unknown output type `ocl`"),
+            ("type=local", "output type `local` needs `dest=`"),
+            ("type=oci,tar=false", "output type `oci` needs `dest=`"),
+            (
+                "type=local,dest=-",
+                "invalid value `-` for the output attribute `dest`: expected a directory",
+            ),
+            ("type=image,dest=x", "output type `image` has no attribute `dest`"),
+            ("type=tar,tar=true", "output type `tar` has no attribute `tar`"),
+            ("type=tar,compression=gzip", "output type `tar` has no attribute `compression`"),
+            ("type=oci,compresion=gzip", "output type `oci` has no attribute `compresion`"),
+            (
+                "type=oci,tar=yes",
+                "invalid value `yes` for the output attribute `tar`: expected true or false",
+            ),
+            (
+                "type=oci,compression-level=10",
+                "invalid value `10` for the output attribute `compression-level`: expected 0 to 9 for gzip",
+            ),
+            (
+                "type=oci,compression=zstd,oci-mediatypes=false",
+                "`compression=zstd` needs OCI media types: drop `oci-mediatypes=false`",
+            ),
+            ("type=registry", "output type `registry` is not supported yet"),
+            ("type=image,push=true", "output attribute `push=true` is not supported yet"),
+            (
+                "type=oci,compression=estargz",
+                "output attribute `compression=estargz` is not supported yet",
+            ),
+            (
+                "type=local,dest=a,mode=delete",
+                "output attribute `mode=delete` is not supported yet",
+            ),
+            ("type=oci,annotation.a=b", "output attribute `annotation.a` is not supported yet"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Output::parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
     }
 }
