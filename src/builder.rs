@@ -188,6 +188,7 @@ pub fn build(
         shm_size: request.shm_size,
         jobs: request.jobs,
         epoch: plan.epoch,
+        memory: inputs.memory(request),
     };
     let solved = plan.result.map(|id| solver.solve(id)).transpose();
     let state = solved.map_err(|error| report::solve(&inputs, &plan, error))?;

@@ -37,6 +37,13 @@ pub enum Event {
         /// What people see.
         name: String,
     },
+    /// A started step was done by the last build of this kind as well, and its result cannot be used again.
+    Missed {
+        /// The step.
+        step: StepId,
+        /// What changed since, as a clause: `the variable `A` changed`.
+        why: String,
+    },
     /// A running step wrote output; the bytes are as written, possibly part of a line.
     Output {
         /// The step.

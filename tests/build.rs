@@ -189,3 +189,38 @@ fn other_tools_read_what_kiln_writes() {
     assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
     assert!(unpacked.join("rootfs/bin/sh").is_symlink());
 }
+
+#[test]
+fn a_step_that_is_done_again_names_what_changed() {
+    let kiln = Kiln::new();
+    for name in ["src/a", "src/b", "src/c", "mounted"] {
+        kiln.file(name, "1");
+    }
+    let text = format!(
+        "{BASE}ARG FLAVOUR=plain\nCOPY src /src\nRUN wc -c /src/* > /sizes\n\
+         RUN --mount=type=bind,source=mounted,target=/m cat /m > /copy; echo $FLAVOUR > /flavour\n"
+    );
+    let why = |text: &str, args: &[&str]| {
+        let ended = kiln.build(text, args);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let lines = ended.stderr.lines().filter_map(|line| line.split_once(" not cached: "));
+        lines.map(|(_, why)| why.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(why(&text, &[]), Vec::<String>::new(), "a first build needs no reason");
+    assert_eq!(why(&text, &[]), Vec::<String>::new());
+    kiln.file("src/b", "22");
+    let copied = "`[3/5] COPY src /src` before it changed";
+    assert_eq!(why(&text, &[]), ["`/src/b` changed", copied, copied]);
+    std::fs::remove_file(kiln.context().join("src/c")).unwrap();
+    kiln.file("src/d", "4");
+    assert_eq!(why(&text, &[])[0], "`/src/c` and `/src/d` changed");
+    kiln.file("mounted", "2");
+    assert_eq!(why(&text, &[]), ["what is mounted at `/m` changed"]);
+    let sweet = ["--build-arg", "FLAVOUR=sweet"];
+    assert_eq!(why(&text, &sweet)[0], "the variable `FLAVOUR` changed");
+    let edited = text.replace("wc -c", "wc -l");
+    assert_eq!(why(&edited, &sweet)[0], "the command changed");
+    let moved = edited.replace("COPY src /src", "COPY src /src/");
+    assert_eq!(why(&moved, &sweet)[0], "the instruction changed");
+    assert_eq!(why(&edited, &["--no-cache"]), Vec::<String>::new());
+}

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Build, Context, DockerfileSource, NetworkMode, NoCache, report};
+use crate::cache::LastBuild;
 use crate::diagnostic::{Blame, Diagnostic, Place};
 use crate::dockerfile::ast::{Dockerfile, Span};
 use crate::fs;
@@ -90,6 +91,24 @@ impl Inputs {
         let text = String::from_utf8_lossy(&self.text).into_owned();
         let end = span.end.min(text.len());
         Place { file: self.display.clone(), start: span.start.min(end), end, text }
+    }
+
+    /// Names what a person takes for the same build: the same Dockerfile on the same context, for the same target.
+    pub(super) fn memory(&self, request: &Build) -> String {
+        use std::os::unix::ffi::OsStrExt;
+        let context = match &self.context {
+            MainContext::Local { root, .. } => root.as_os_str().as_bytes(),
+            MainContext::Tree(_) => b"archive",
+            MainContext::Empty => b"",
+        };
+        let target = request.target.as_deref().unwrap_or_default();
+        let platforms = request.platforms.join(",");
+        LastBuild::name(&[
+            context,
+            self.display.as_bytes(),
+            target.as_bytes(),
+            platforms.as_bytes(),
+        ])
     }
 
     /// Returns the contexts that a graph uses, with what it uses of them.

@@ -80,6 +80,16 @@ impl Builder {
         self.part(name, &fields(values));
     }
 
+    /// A part that is told apart by variable, so that a miss can name the one that changed.
+    fn environment(&mut self, variables: &[String]) {
+        self.hasher.field(b"env");
+        self.hasher.field(&fields(variables));
+        for variable in variables {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            self.parts.push((format!("env {name}"), ContentDigest::of(value.as_bytes())));
+        }
+    }
+
     fn finish(self) -> Key {
         Key { key: self.hasher.key(), parts: self.parts }
     }
@@ -124,7 +134,7 @@ pub fn run_key(run: &Run, inputs: &RunInputs<'_>) -> Key {
     let mut builder = Builder::new("run");
     builder.part("base", &inputs.base.encode());
     builder.list("args", &run.args);
-    builder.list("env", &run.env);
+    builder.environment(&run.env);
     builder.part("cwd", run.cwd.as_bytes());
     builder.part("user", run.user.as_bytes());
     builder.part(

@@ -8,7 +8,9 @@
 //! A record says what a step made; it never holds the thing itself, and a record whose layer is gone is no record.
 
 mod key;
+mod last;
 mod record;
 
 pub use key::{InputKey, Key, RunInputs, file_key, image_key, run_key};
+pub use last::{LastBuild, LastStep};
 pub use record::{StepRecord, find, remember};

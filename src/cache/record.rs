@@ -33,23 +33,43 @@ impl StepRecord {
 /// Returns what the step of that key made, if it is known and its layers are still there. Marks it as used.
 pub fn find(store: &Store, key: &CacheKey) -> Result<Option<StepRecord>> {
     let name = key.hex();
-    let Some(body) = store.record(RecordKind::Step, &name)? else { return Ok(None) };
+    let record = peek(store, &name)?;
+    if record.is_some() {
+        store.touch_record(RecordKind::Step, &name);
+    }
+    Ok(record)
+}
+
+/// The same by the key's hexadecimal name, without marking it.
+pub(super) fn peek(store: &Store, name: &str) -> Result<Option<StepRecord>> {
+    let Some(body) = store.record(RecordKind::Step, name)? else { return Ok(None) };
     let Ok(record) = serde_json::from_slice::<StepRecord>(&body) else { return Ok(None) };
     let there = |layer: &String| {
         ContentDigest::from_hex(layer).is_ok() && store.snapshot_dir(layer).join("changes").exists()
     };
-    if record.identity().is_none() || !record.layers.iter().all(there) {
-        return Ok(None);
-    }
-    store.touch_record(RecordKind::Step, &name);
-    Ok(Some(record))
+    let is_whole = record.identity().is_some() && record.layers.iter().all(there);
+    Ok(Some(record).filter(|_| is_whole))
 }
 
 /// Writes down what a step made.
 pub fn remember(store: &Store, key: &Key, record: &StepRecord) -> Result<()> {
-    let parts =
-        key.parts.iter().map(|(name, digest)| (name.clone(), digest.hex()[..16].to_owned()));
-    let record = StepRecord { parts: parts.collect(), ..record.clone() };
+    let record = StepRecord { parts: shown(key), ..record.clone() };
     let body = serde_json::to_vec(&record).expect("strings and numbers always serialise");
     store.put_record(RecordKind::Step, &key.key.hex(), &body)
+}
+
+/// Name and digest of each part of a key as a record has them, short: they are compared, never looked up.
+fn shown(key: &Key) -> Vec<(String, String)> {
+    key.parts.iter().map(|(name, digest)| (name.clone(), digest.hex()[..16].to_owned())).collect()
+}
+
+impl StepRecord {
+    /// Returns the names of the parts of `key` that this step was made without, with another value, or with and the
+    /// key is not, in the key's order.
+    pub fn differing(&self, key: &Key) -> Vec<String> {
+        let now = shown(key);
+        let gone = self.parts.iter().filter(|(name, _)| now.iter().all(|(other, _)| other != name));
+        let new = now.iter().filter(|part| !self.parts.contains(part));
+        new.chain(gone).map(|(name, _)| name.clone()).collect()
+    }
 }

@@ -19,6 +19,7 @@ pub mod secret;
 mod select;
 mod state;
 pub mod user;
+mod why;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ pub struct Solver<'a> {
     pub jobs: usize,
     /// SOURCE_DATE_EPOCH
     pub epoch: Option<i64>,
+    /// Under which name the steps of this build are remembered ([`crate::cache::LastBuild::name`]).
+    pub memory: String,
 }
 
 /// A vertex that failed.
@@ -100,6 +103,7 @@ pub struct SolveError {
 struct Progress {
     keys: BTreeMap<VertexId, Key>,
     values: Mutex<BTreeMap<VertexId, Value>>,
+    memory: why::Memory,
 }
 
 impl Progress {
@@ -144,7 +148,9 @@ impl<'a> Solver<'a> {
             }
         }
         let pending = self.plan(target, &progress)?;
-        self.run_pending(&pending, &progress)?;
+        let ran = self.run_pending(&pending, &progress);
+        self.keep_memory(&progress);
+        ran?;
         progress
             .state(Some(target))
             .ok_or(SolveError { vertex: target, error: StepError::Canceled })

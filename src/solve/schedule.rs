@@ -154,6 +154,7 @@ impl Solver<'_> {
             return Ok(None);
         };
         self.remember(id, progress, key, &record)?;
+        self.note(id, key, false, progress);
         self.say(Event::Cached { step: StepId(id.0), name: vertex.name.clone() });
         Ok(Some(state))
     }
@@ -161,14 +162,25 @@ impl Solver<'_> {
     fn make(&self, id: VertexId, key: &Key, progress: &Progress, cancel: &Cancel) -> Executed {
         let vertex = self.graph.get(id);
         let base = progress.state(vertex.base);
+        let earlier = self.earlier(id, progress);
+        let earlier = earlier.as_ref();
         let (state, unhashed) = self.timed(id, || {
             let ((tree, layer), unhashed) = match &vertex.op {
                 Op::Run(run) => {
+                    if let Some(earlier) = earlier {
+                        self.explain(id, (earlier, key), None, progress);
+                    }
                     let made = self.run_step(id, run, progress, cancel)?;
                     let layer = made.1;
                     (made, vec![layer])
                 }
-                Op::File(file) => (self.file_step(file, base.as_deref(), progress)?, Vec::new()),
+                Op::File(file) => {
+                    let made = self.file_step(file, base.as_deref(), progress)?;
+                    if let Some(earlier) = earlier {
+                        self.explain(id, (earlier, key), Some(made.1), progress);
+                    }
+                    (made, Vec::new())
+                }
                 Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
                     unreachable!("sources are done")
                 }
@@ -177,6 +189,8 @@ impl Solver<'_> {
             let identity = state::identity_of(&tree);
             let record = record_of(&vertex.name, &[layer], identity, created);
             self.remember(id, progress, key, &record)?;
+            let is_new = earlier.is_none_or(|earlier| earlier.identity() != Some(identity));
+            self.note(id, key, is_new, progress);
             Ok((State::new(base, vec![layer], identity, created).with_tree(tree), unhashed))
         })?;
         Ok((Value::State(Arc::new(state)), unhashed))

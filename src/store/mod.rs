@@ -84,15 +84,10 @@ pub struct Store {
 impl Store {
     /// Opens a state root, creating it if need be, and sweeps what dead processes left in `tmp/`.
     pub fn open(root: &Path) -> Result<Self> {
-        for directory in
-            ["blobs/sha256", "snapshots", "records/step", "records/tag", "records/context"]
-        {
-            fs::create_dir_all(&root.join(directory))?;
-        }
         for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
             fs::create_dir_all(&root.join(directory))?;
         }
-        for kind in ["step", "tag", "context", "chain", "blob"] {
+        for kind in ["step", "tag", "context", "build", "chain", "blob"] {
             fs::create_dir_all(&root.join("records").join(kind))?;
         }
         let root = std::fs::canonicalize(root).map_err(PathError::of("open", root))?;

@@ -26,6 +26,8 @@ pub enum RecordKind {
     Tag,
     /// What was known of a context's files.
     Context,
+    /// Which steps the last build of a Dockerfile had.
+    Build,
     /// Which layer is the uppermost of a chain, by chain id.
     Chain,
     /// In which blob a layer is compressed, by diff id and compression.
@@ -38,6 +40,7 @@ impl RecordKind {
             Self::Step => "step",
             Self::Tag => "tag",
             Self::Context => "context",
+            Self::Build => "build",
             Self::Chain => "chain",
             Self::Blob => "blob",
         }
@@ -52,9 +55,11 @@ impl Store {
         let directory = self.root.join("records").join(kind.directory());
         match kind {
             RecordKind::Step => directory.join(&name[..2]).join(name),
-            RecordKind::Tag | RecordKind::Context | RecordKind::Chain | RecordKind::Blob => {
-                directory.join(name)
-            }
+            RecordKind::Tag
+            | RecordKind::Context
+            | RecordKind::Build
+            | RecordKind::Chain
+            | RecordKind::Blob => directory.join(name),
         }
     }
 

@@ -60,6 +60,16 @@ impl<W: Write> Json<W> {
         self.line("vertexes", item);
     }
 
+    fn log(&mut self, step: StepId, stream: Stream, bytes: &[u8], now: &str) {
+        let stream = match stream {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        };
+        let (vertex, data) = (vertex_digest(step), STANDARD.encode(bytes));
+        let item = json!({ "vertex": vertex, "stream": stream, "data": data, "timestamp": now });
+        self.line("logs", object(item));
+    }
+
     fn status(&mut self, step: StepId, what: &str, bytes: (u64, u64), at: Duration) {
         let (current, total) = bytes;
         let now = self.time(at);
@@ -102,17 +112,10 @@ impl<W: Write> Display for Json<W> {
                 self.begin(*step, name, at);
                 self.vertex(*step, json!({ "completed": now, "cached": true }));
             }
-            Event::Output { step, stream, bytes } => {
-                let stream = match stream {
-                    Stream::Stdout => 1,
-                    Stream::Stderr => 2,
-                };
-                let data = STANDARD.encode(bytes);
-                let vertex = vertex_digest(*step);
-                let item =
-                    json!({ "vertex": vertex, "stream": stream, "data": data, "timestamp": now });
-                self.line("logs", object(item));
+            Event::Missed { step, why } => {
+                self.log(*step, Stream::Stderr, format!("not cached: {why}\n").as_bytes(), &now);
             }
+            Event::Output { step, stream, bytes } => self.log(*step, *stream, bytes, &now),
             Event::Progress { step, what, current, total } => {
                 self.status(*step, what, (*current, *total), at);
             }

@@ -106,6 +106,7 @@ impl Tally {
             Event::Done { .. } => self.ran += 1,
             Event::Cached { .. } => self.cached += 1,
             Event::Started { .. }
+            | Event::Missed { .. }
             | Event::Output { .. }
             | Event::Progress { .. }
             | Event::Failed { .. }
@@ -151,6 +152,10 @@ mod story {
 
     pub(super) fn cached(step: u32, name: &str) -> Event {
         Event::Cached { step: StepId(step), name: name.into() }
+    }
+
+    pub(super) fn missed(step: u32, why: &str) -> Event {
+        Event::Missed { step: StepId(step), why: why.into() }
     }
 
     pub(super) fn output(step: u32, text: &str) -> Event {

@@ -131,6 +131,10 @@ impl<W: Write> Display for Plain<W> {
                 let number = known.unwrap_or_else(|| self.head(*step, name, at));
                 self.sink.write(&format!("#{number} CACHED\n"));
             }
+            Event::Missed { step, why } => {
+                let number = self.step(*step, at).number;
+                self.sink.write(&format!("#{number} not cached: {}\n", text::single_line(why)));
+            }
             Event::Output { step, stream, bytes } => {
                 self.output(*step, Some((*stream, bytes)), at);
             }
@@ -200,6 +204,18 @@ warning: stage `x` is not used
 #5 CANCELED
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_step_that_is_done_again_says_why() {
+        let mut text = Vec::new();
+        let mut plain = Plain::new(&mut text, Terminal::plain(80));
+        plain.event(&story::started(7, "RUN make"), Duration::ZERO);
+        plain.event(&story::missed(7, "`/a\nb` changed"), Duration::ZERO);
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "#1 RUN make\n#1 not cached: `/a b` changed\n"
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Screen {
 struct Running {
     name: String,
     started: Duration,
+    /// Why its earlier result could not be used, if there was one.
+    why: Option<String>,
     stdout: Lines,
     stderr: Lines,
     last: Stream,
@@ -58,6 +60,12 @@ impl Screen {
                 self.running.remove(step);
                 vec![self.step_line(Role::Cached, "CACHED ", &text::single_line(name), "")]
             }
+            Event::Missed { step, why } => {
+                if let Some(running) = self.running.get_mut(step) {
+                    running.why = Some(text::single_line(why));
+                }
+                Vec::new()
+            }
             Event::Output { step, stream, bytes } => {
                 let colours = self.terminal.colours;
                 if let Some(running) = self.running.get_mut(step) {
@@ -73,7 +81,8 @@ impl Screen {
             }
             Event::Done { step, took } => {
                 let Some(running) = self.running.remove(step) else { return Vec::new() };
-                vec![self.step_line(Role::Done, "", &running.name, &seconds(*took))]
+                let line = self.step_line(Role::Done, "", &running.name, &seconds(*took));
+                std::iter::once(line).chain(self.why_line(&running)).collect()
             }
             Event::Failed { step, message } => self.failed(*step, message, at),
             Event::Canceled { step } => {
@@ -96,6 +105,7 @@ impl Screen {
         running.flush(self.terminal.colours);
         let took = seconds(at.saturating_sub(running.started));
         let mut lines = vec![self.step_line(Role::Error, "ERROR ", &running.name, &took)];
+        lines.extend(self.why_line(&running));
         let (dropped, log) = running.log.all();
         if dropped > 0 {
             lines.push(format!("    | ({dropped} earlier lines are not shown)"));
@@ -103,6 +113,11 @@ impl Screen {
         // Not clipped: what went wrong is often at the end of a long line.
         lines.extend(log.map(|line| format!("    | {line}").trim_end().to_owned()));
         lines
+    }
+
+    fn why_line(&self, running: &Running) -> Option<String> {
+        let line = format!("    not cached: {}", running.why.as_ref()?);
+        Some(self.paint.role(Role::Dim, &text::clip(&line, self.columns())))
     }
 
     /// Returns the lines that are there only now.
@@ -146,6 +161,7 @@ impl Running {
         Self {
             name: text::single_line(name),
             started: at,
+            why: None,
             stdout: Lines::default(),
             stderr: Lines::default(),
             last: Stream::Stdout,
@@ -213,7 +229,7 @@ impl Moving {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{self, done, moving, output, started};
+    use super::super::story::{self, done, missed, moving, output, started};
     use super::*;
 
     fn at(millis: u64) -> Duration {
@@ -264,6 +280,18 @@ mod tests {
             "    | fou",
         ];
         assert_eq!(screen.live(at(2500)), expected);
+    }
+
+    #[test]
+    fn a_step_that_is_done_again_says_why() {
+        let mut screen = Screen::new(Terminal::plain(40), 2);
+        let mut lines = Vec::new();
+        for event in [started(0, "RUN make"), missed(0, "`/src/a.c` changed"), done(0, 1)] {
+            lines.extend(screen.event(&event, at(1)));
+        }
+        let expected =
+            [" => RUN make                       0.0s", "    not cached: `/src/a.c` changed"];
+        assert_eq!(lines, expected);
     }
 
     #[test]
