@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Blame, Diagnostic};
+use crate::digest::Digest;
 use crate::event::Cancel;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Platform, Reference};
@@ -16,6 +17,7 @@ use crate::snapshot::upper::Upper;
 use crate::solve::user;
 use crate::source::SourceError;
 use crate::source::image::{Image, Images};
+use crate::source::names;
 use crate::store::Store;
 
 /// What is to be run.
@@ -59,11 +61,28 @@ fn connect(settings: &Settings, cancel: &Cancel) -> Result<Web, Vec<Diagnostic>>
     Web::new(settings, cancel).map_err(|error| input(error.to_string(), error.hint()))
 }
 
-fn request_of(name: &str) -> Result<ImageRequest, Vec<Diagnostic>> {
-    let reference =
-        Reference::parse(name).map_err(|error| input(error.to_string(), error.hint()))?;
-    let location = ImageLocation::Reference(reference.or_latest());
-    Ok(ImageRequest { location, platform: Platform::host() })
+/// Finds out what is meant: a name, or an image id or the beginning of one. As in docker, a whole id comes first, then a
+/// name of the local store, then the beginning of an id; what is none of these is a name that may be pulled.
+fn request_of(store: &Store, name: &str) -> Result<ImageRequest, Vec<Diagnostic>> {
+    let request = |location| ImageRequest { location, platform: Platform::host() };
+    let reference = Reference::parse(name).map(Reference::or_latest);
+    let ids = names::by_id(store, name).map_err(|error| machine(&error))?;
+    let is_whole = name.strip_prefix("sha256:").unwrap_or(name).len() == 64;
+    let named = match &reference {
+        Ok(reference) => names::tag(store, reference).map_err(|error| machine(&error))?,
+        Err(_) => None,
+    };
+    match (ids.as_slice(), named) {
+        ([_, _, ..], None) => {
+            let hint = Some("give more digits of the id".to_owned());
+            Err(input(format!("`{name}` is the beginning of several image ids"), hint))
+        }
+        ([id], named) if is_whole || named.is_none() => Ok(request(ImageLocation::Manifest(*id))),
+        _ => {
+            let reference = reference.map_err(|error| input(error.to_string(), error.hint()))?;
+            Ok(request(ImageLocation::Reference(reference)))
+        }
+    }
 }
 
 fn unknown(name: &str, error: &SourceError) -> Vec<Diagnostic> {
@@ -74,16 +93,21 @@ fn unknown(name: &str, error: &SourceError) -> Vec<Diagnostic> {
     vec![diagnostic.causes_of(error)]
 }
 
+/// Lists the names of the local store with the manifests or indexes that they mean, sorted.
+pub fn local_tags(state: &Path) -> Result<Vec<(Reference, Digest)>, Vec<Diagnostic>> {
+    let store = Store::open(state).map_err(|error| machine(&error))?;
+    names::tags(&store).map_err(|error| machine(&error))
+}
+
 /// Returns an image of the local store. Nothing is pulled.
 pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
     let store = Store::open(state).map_err(|error| machine(&error))?;
-    let request = request_of(name)?;
-    let ImageLocation::Reference(reference) = &request.location else {
-        return Err(input(format!("`{name}` is no image name"), None));
-    };
-    let hint = Some("`kiln images` lists those that are there".to_owned());
-    let known = crate::source::names::tag(&store, reference).map_err(|error| machine(&error))?;
-    if known.is_none() && reference.digest().is_none() {
+    let request = request_of(&store, name)?;
+    if let ImageLocation::Reference(reference) = &request.location
+        && reference.digest().is_none()
+        && names::tag(&store, reference).map_err(|error| machine(&error))?.is_none()
+    {
+        let hint = Some("`kiln images` lists those that are there".to_owned());
         return Err(input(format!("there is no image `{name}` in the local store"), hint));
     }
     let cancel = Cancel::new();
@@ -95,7 +119,7 @@ pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
 /// Runs an image's process on kiln's own input and output, to its end.
 pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> {
     let store = Store::open(&request.state).map_err(|error| machine(&error))?;
-    let wanted = request_of(&request.image)?;
+    let wanted = request_of(&store, &request.image)?;
     let web = connect(&request.registry, cancel)?;
     let images = Images::new(&store, web.client, false, cancel.clone());
     let image = images.resolve(&wanted).map_err(|error| unknown(&request.image, &error))?;

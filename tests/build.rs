@@ -224,3 +224,30 @@ fn a_step_that_is_done_again_names_what_changed() {
     assert_eq!(why(&moved, &sweet)[0], "the instruction changed");
     assert_eq!(why(&edited, &["--no-cache"]), Vec::<String>::new());
 }
+
+#[test]
+fn images_are_found_by_id_and_name() {
+    let kiln = Kiln::new();
+    let unnamed = kiln.build(&format!("{BASE}CMD [\"echo\", \"unnamed\"]\n"), &[]);
+    let id = unnamed.stdout.trim().strip_prefix("sha256:").unwrap();
+    let archive = format!("type=oci,dest={}", kiln.path("a.tar").display());
+    let text = format!("{BASE}CMD [\"echo\", \"named\"]\n");
+    assert_eq!(kiln.build(&text, &["-t", "app", "-o", &archive]).code, Some(0));
+    assert!(kiln.path("a.tar").exists());
+    for (name, said) in [
+        (unnamed.stdout.trim(), "unnamed\n"),
+        (id, "unnamed\n"),
+        (&id[..12], "unnamed\n"),
+        ("app", "named\n"),
+    ] {
+        assert_eq!(kiln.run(&["run", name]).stdout, said, "{name}");
+    }
+    let named = kiln.run(&["images", "-q"]).stdout;
+    assert_eq!(kiln.run(&["inspect", named.trim()]).code, Some(0));
+    assert_eq!(named.lines().count(), 1, "what has no name is not listed");
+    let ended = kiln.run(&["inspect", "abcdef"]);
+    assert_eq!(
+        ended.stderr,
+        "error: there is no image `abcdef` in the local store\n  hint: `kiln images` lists those that are there\n"
+    );
+}

@@ -65,7 +65,8 @@ fn export(
         names.extend(tags.iter().map(ToString::to_string));
         first.get_or_insert(finished);
     }
-    names.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     let finished = first.ok_or_else(|| ExportError::Format("there is no output".to_owned()))?;
     Ok(Outcome {
         manifest: finished.manifest.digest,
@@ -77,20 +78,14 @@ fn export(
     })
 }
 
+/// What is asked for; the local store gets the image as well if it has a name or nobody else gets it.
 fn outputs(request: &Build) -> Vec<Output> {
-    if !request.outputs.is_empty() {
-        return request.outputs.clone();
+    let mut outputs = request.outputs.clone();
+    let is_kept = outputs.iter().any(|output| output.kind == OutputKind::Image);
+    if outputs.is_empty() || (!is_kept && !request.tags.is_empty()) {
+        outputs.push(Output::new(OutputKind::Image, None));
     }
-    vec![Output {
-        kind: OutputKind::Image,
-        dest: None,
-        names: Vec::new(),
-        compression: None,
-        level: None,
-        force_compression: false,
-        oci_media_types: None,
-        rewrite_timestamp: false,
-    }]
+    outputs
 }
 
 fn assemble(
@@ -106,14 +101,12 @@ fn assemble(
     let mut layers: Vec<ImageLayer> = Vec::new();
     let mut base_count = 0;
     for link in state.map_or_else(Vec::new, State::chain) {
-        let is_base = link.base.is_none() && link.created == 0 && !base_layers.is_empty();
         for id in &link.own {
             let diff_id = snapshots.diff_id(*id)?;
-            let blob = base_layers.get(layers.len()).filter(|_| is_base).cloned();
-            let created = (!is_base).then_some(link.created);
-            layers.push(ImageLayer { id: *id, diff_id, blob, created });
+            let blob = base_layers.get(layers.len()).filter(|_| link.created.is_none()).cloned();
+            layers.push(ImageLayer { id: *id, diff_id, blob, created: link.created });
         }
-        if is_base {
+        if link.created.is_none() {
             base_count = layers.len();
         }
     }

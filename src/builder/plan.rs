@@ -73,6 +73,7 @@ fn resolve(
 fn name(request: &ImageRequest) -> String {
     match &request.location {
         ImageLocation::Reference(reference) => reference.familiar(),
+        ImageLocation::Manifest(digest) => digest.to_string(),
         ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
         ImageLocation::Layout(path, Some(selector)) => {
             format!("oci-layout://{}:{selector}", path.display())

@@ -14,8 +14,8 @@ pub struct StepRecord {
     pub layers: Vec<String>,
     /// The identity of the whole file system after the step, in hexadecimal.
     pub tree: String,
-    /// When it was made, in nanoseconds since the epoch.
-    pub created: i64,
+    /// When it was made, in nanoseconds since the epoch; `None`: it is an image's.
+    pub created: Option<i64>,
     /// What people saw.
     pub name: String,
     /// Name and digest of each part of the key.

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::diagnostic::Diagnostic;
 use kiln::oci::Reference;
 use kiln::runner;
-use kiln::source::names;
-use kiln::store::Store;
 
 use super::table::{ago, columns};
 use super::{Done, Session, answer, text};
@@ -49,12 +47,8 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Ok(answer(&shown)?)
 }
 
-fn rows(root: &Path) -> Result<Vec<Row>, Diagnostic> {
-    let machine = |error: &dyn std::error::Error| {
-        Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)
-    };
-    let store = Store::open(root).map_err(|error| machine(&error))?;
-    let tags = names::tags(&store).map_err(|error| machine(&error))?;
+fn rows(root: &Path) -> Result<Vec<Row>, Vec<Diagnostic>> {
+    let tags = runner::local_tags(root)?;
     let row = |(reference, _): &(Reference, kiln::digest::Digest)| {
         let image = runner::local_image(root, &reference.to_string()).ok()?;
         let size = image.manifest.layers.iter().map(|layer| layer.size).sum();

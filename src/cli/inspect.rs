@@ -15,16 +15,19 @@ pub(super) struct Flags {
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let root = session.state_root()?;
+    let tags = runner::local_tags(&root)?;
     let mut values = Vec::new();
     for name in &flags.images {
         let image = runner::local_image(&root, name)?;
         let config = serde_json::from_slice::<serde_json::Value>(&image.config.to_bytes())
             .unwrap_or_default();
+        let named = tags.iter().filter(|(_, manifest)| *manifest == image.digest);
+        let repo_tags = named.map(|(reference, _)| reference.familiar());
         let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
         values.push(serde_json::json!({
             "Id": image.manifest.config.digest.to_string(),
             "Digest": image.digest.to_string(),
-            "RepoTags": [name],
+            "RepoTags": repo_tags.collect::<Vec<_>>(),
             "Created": config.get("created"),
             "Author": config.get("author"),
             "Architecture": config.get("architecture"),

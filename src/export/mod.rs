@@ -20,6 +20,7 @@ use crate::fs::PathError;
 use crate::layer::LayerError;
 use crate::oci::Reference;
 use crate::snapshot::SnapshotError;
+use crate::source::names;
 use crate::store::{Store, StoreError};
 use image::{Finished, Image};
 
@@ -67,17 +68,19 @@ pub struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// Writes one output under these names.
-    pub fn export(&self, image: &Image, output: &Output, names: &[Reference]) -> Result<Finished> {
+    pub fn export(&self, image: &Image, output: &Output, tags: &[Reference]) -> Result<Finished> {
         match output.kind {
             OutputKind::Image => {
                 let finished = image::finish(self, image, output)?;
-                for name in names {
-                    crate::source::names::set_tag(self.store, name, &finished.manifest.digest)?;
+                let manifest = &finished.manifest.digest;
+                names::set_id(self.store, &finished.config.digest, manifest)?;
+                for tag in tags {
+                    names::set_tag(self.store, tag, manifest)?;
                 }
                 Ok(finished)
             }
-            OutputKind::Oci { tar } => layout::export(self, image, (output, tar), names),
-            OutputKind::Docker { tar } => docker::export(self, image, (output, tar), names),
+            OutputKind::Oci { tar } => layout::export(self, image, (output, tar), tags),
+            OutputKind::Docker { tar } => docker::export(self, image, (output, tar), tags),
             OutputKind::Local => rootfs::export_directory(self, image, output),
             OutputKind::Tar => rootfs::export_tar(self, image, output),
         }

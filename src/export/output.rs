@@ -104,7 +104,8 @@ impl Output {
         }
     }
 
-    fn new(kind: OutputKind, dest: Option<Dest>) -> Self {
+    /// An output of a kind with nothing else said.
+    pub fn new(kind: OutputKind, dest: Option<Dest>) -> Self {
         Self {
             kind,
             dest,

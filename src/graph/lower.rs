@@ -416,6 +416,7 @@ fn set_platform(config: &mut ImageConfig, platform: &Platform) {
 fn describe(location: &ImageLocation) -> String {
     match location {
         ImageLocation::Reference(reference) => reference.to_string(),
+        ImageLocation::Manifest(digest) => digest.to_string(),
         ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
         ImageLocation::Layout(path, Some(tag)) => format!("oci-layout://{}:{tag}", path.display()),
     }

@@ -133,6 +133,8 @@ pub struct ImageRequest {
 pub enum ImageLocation {
     /// In the local store or a registry.
     Reference(Reference),
+    /// In the local store, by its manifest.
+    Manifest(Digest),
     /// In an OCI layout on this machine: the directory, and the tag or digest if one was named.
     Layout(PathBuf, Option<String>),
 }

@@ -185,7 +185,7 @@ impl Solver<'_> {
                     unreachable!("sources are done")
                 }
             };
-            let created = self.now_nanoseconds();
+            let created = Some(self.now_nanoseconds());
             let identity = state::identity_of(&tree);
             let record = record_of(&vertex.name, &[layer], identity, created);
             self.remember(id, progress, key, &record)?;
@@ -218,16 +218,21 @@ impl Solver<'_> {
     ) -> Result<State, StepError> {
         let report = |what: &str, current, total| self.progress(id, what, current, total);
         let fetched = self.images.fetch(&image.request, &report)?;
-        let (identity, created) = (state::identity_of(&fetched.tree), 0);
-        let record = record_of(&self.graph.get(id).name, &fetched.layers, identity, created);
+        let identity = state::identity_of(&fetched.tree);
+        let record = record_of(&self.graph.get(id).name, &fetched.layers, identity, None);
         if let Some(key) = progress.keys.get(&id) {
             cache::remember(self.store, key, &record)?;
         }
-        Ok(State::new(None, fetched.layers, identity, created).with_tree(fetched.tree))
+        Ok(State::new(None, fetched.layers, identity, None).with_tree(fetched.tree))
     }
 }
 
-fn record_of(name: &str, layers: &[LayerId], identity: ContentDigest, created: i64) -> StepRecord {
+fn record_of(
+    name: &str,
+    layers: &[LayerId],
+    identity: ContentDigest,
+    created: Option<i64>,
+) -> StepRecord {
     StepRecord {
         layers: layers.iter().map(LayerId::name).collect(),
         tree: identity.hex(),

@@ -16,8 +16,8 @@ pub struct State {
     pub own: Vec<LayerId>,
     /// The identity of the whole.
     pub identity: ContentDigest,
-    /// When it was made, in nanoseconds since the epoch.
-    pub created: i64,
+    /// When this build or an earlier one made it, in nanoseconds since the epoch; `None`: it is an image's.
+    pub created: Option<i64>,
     tree: OnceLock<Tree>,
 }
 
@@ -27,7 +27,7 @@ impl State {
         base: Option<Arc<State>>,
         own: Vec<LayerId>,
         identity: ContentDigest,
-        created: i64,
+        created: Option<i64>,
     ) -> Self {
         Self { base, own, identity, created, tree: OnceLock::new() }
     }

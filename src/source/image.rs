@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::SourceError;
-use super::names::{known_chain, remember_chain, set_tag, tag};
+use super::names::{known_chain, remember_chain, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
 use crate::digest::{Digest, HashingReader};
 use crate::event::Cancel;
@@ -82,6 +82,10 @@ impl<'a> Images<'a> {
             ImageLocation::Reference(reference) => {
                 self.by_reference(reference, &request.platform)?
             }
+            ImageLocation::Manifest(digest) => {
+                let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
+                self.image_of(*digest, &request.platform, Origin::Store, &read)?
+            }
             ImageLocation::Layout(path, selector) => {
                 self.by_layout(path, selector.as_deref(), &request.platform)?
             }
@@ -150,6 +154,7 @@ impl<'a> Images<'a> {
         let read = |digest: &Digest| self.registry_document(&repository, digest);
         let image = self.image_of(fetched.descriptor.digest, platform, origin, &read)?;
         set_tag(self.store, reference, &fetched.descriptor.digest)?;
+        set_id(self.store, &image.manifest.config.digest, &image.digest)?;
         Ok(image)
     }
 
@@ -439,6 +444,7 @@ fn matches(config: &ImageConfig, platform: &Platform) -> bool {
 fn describe(request: &ImageRequest) -> String {
     match &request.location {
         ImageLocation::Reference(reference) => reference.familiar(),
+        ImageLocation::Manifest(digest) => digest.to_string(),
         ImageLocation::Layout(path, _) => format!("oci-layout://{}", path.display()),
     }
 }

@@ -54,6 +54,30 @@ pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
     Ok(tags)
 }
 
+/// Notes which manifest an image id (the digest of a config) stands for.
+pub fn set_id(store: &Store, config: &Digest, manifest: &Digest) -> Result<(), SourceError> {
+    let body = manifest.to_string();
+    if store.record(RecordKind::Image, &config.hex())?.as_deref() == Some(body.as_bytes()) {
+        return Ok(());
+    }
+    Ok(store.put_record(RecordKind::Image, &config.hex(), body.as_bytes())?)
+}
+
+/// Returns the manifests of the image ids that begin with `text`: hexadecimal digits, with or without `sha256:`.
+pub fn by_id(store: &Store, text: &str) -> Result<Vec<Digest>, SourceError> {
+    let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+    if prefix.is_empty() || prefix.contains(|c: char| !matches!(c, '0'..='9' | 'a'..='f')) {
+        return Ok(Vec::new());
+    }
+    let ids = store.record_names(RecordKind::Image)?;
+    let mut found = Vec::new();
+    for id in ids.iter().filter(|id| id.starts_with(prefix)) {
+        let body = store.record(RecordKind::Image, id)?.unwrap_or_default();
+        found.extend(String::from_utf8(body).ok().and_then(|text| text.parse::<Digest>().ok()));
+    }
+    Ok(found)
+}
+
 /// Returns the layers of the store that are the lowest of a chain, as many as are known.
 pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, SourceError> {
     let mut known = Vec::new();

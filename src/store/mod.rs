@@ -87,7 +87,7 @@ impl Store {
         for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
             fs::create_dir_all(&root.join(directory))?;
         }
-        for kind in ["step", "tag", "context", "build", "chain", "blob"] {
+        for kind in ["step", "tag", "image", "context", "build", "chain", "blob"] {
             fs::create_dir_all(&root.join("records").join(kind))?;
         }
         let root = std::fs::canonicalize(root).map_err(PathError::of("open", root))?;

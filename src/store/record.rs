@@ -24,6 +24,8 @@ pub enum RecordKind {
     Step,
     /// An image's name.
     Tag,
+    /// Which manifest has a config, by the config's digest: docker's image id.
+    Image,
     /// What was known of a context's files.
     Context,
     /// Which steps the last build of a Dockerfile had.
@@ -39,6 +41,7 @@ impl RecordKind {
         match self {
             Self::Step => "step",
             Self::Tag => "tag",
+            Self::Image => "image",
             Self::Context => "context",
             Self::Build => "build",
             Self::Chain => "chain",
@@ -56,6 +59,7 @@ impl Store {
         match kind {
             RecordKind::Step => directory.join(&name[..2]).join(name),
             RecordKind::Tag
+            | RecordKind::Image
             | RecordKind::Context
             | RecordKind::Build
             | RecordKind::Chain

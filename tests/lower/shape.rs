@@ -32,6 +32,7 @@ fn source(graph: &Graph, id: Option<VertexId>) -> Value {
     match &vertex.op {
         Op::Image(image) => match &image.request.location {
             ImageLocation::Reference(reference) => json!(reference.clone().or_latest().to_string()),
+            ImageLocation::Manifest(digest) => json!(digest.to_string()),
             ImageLocation::Layout(path, _) => json!(path),
         },
         Op::Files(FilesSource::Main) => json!("context"),

@@ -37,13 +37,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "default|ID[=SOCKET]", help_heading = INPUT)]
     pub(super) ssh: Vec<String>,
 
-    /// Keep the image in the local store under this name
+    /// Name the image in the local store, and in archives
     #[arg(short, long, value_name = "NAME[:TAG]", help_heading = RESULT)]
     pub(super) tag: Vec<String>,
     /// Write the result somewhere else [forms: DIR, -, type=oci|docker|local|tar|image[,dest=PATH][,…]]
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, help_heading = RESULT)]
     pub(super) output: Vec<String>,
-    /// Keep the image in the local store as well, when there are other outputs (no daemon is involved)
+    /// Keep the image in the local store even if it goes elsewhere and has no name (no daemon is involved)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
           default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = RESULT)]
     pub(super) load: bool,
