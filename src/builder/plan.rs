@@ -3,6 +3,7 @@
 use super::{Inputs, report};
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::dockerfile::ast::{Dockerfile, Span};
+use crate::dockerfile::suggest::nearest;
 use crate::event::{Event, Reporter, StepId};
 use crate::graph::{self, Base, Bases, Failure, ImageLocation, ImageRequest, Lowered};
 use crate::source::SourceError;
@@ -29,18 +30,21 @@ pub(super) fn lower(
                 return Err(vec![diagnostic]);
             }
             Err(Failure::Need(needed)) => {
-                resolve(inputs, &needed, &mut bases, (images, reporter, &mut step))?;
+                let resolved = resolve(&needed, &mut bases, (images, reporter, &mut step));
+                resolved.map_err(|failures| unresolved(inputs, file, failures))?;
             }
         }
     }
 }
 
-fn resolve(
-    inputs: &Inputs,
-    needed: &[(ImageRequest, Option<Span>)],
+/// An image that could not be resolved, and where it is asked for.
+type Unresolved<'a> = (&'a ImageRequest, Option<Span>, SourceError);
+
+fn resolve<'a>(
+    needed: &'a [(ImageRequest, Option<Span>)],
     bases: &mut Bases,
     (images, reporter, step): (&Images<'_>, &dyn Reporter, &mut u32),
-) -> Result<(), Vec<Diagnostic>> {
+) -> Result<(), Vec<Unresolved<'a>>> {
     let first = *step;
     *step += needed.len() as u32;
     let results: Vec<Result<Base, SourceError>> = std::thread::scope(|scope| {
@@ -56,18 +60,36 @@ fn resolve(
     for ((request, span), result) in needed.iter().zip(results) {
         match result {
             Ok(base) => drop(bases.insert(request.clone(), base)),
-            Err(error) => {
-                let mut diagnostics = report::source(&error);
-                for diagnostic in &mut diagnostics {
-                    diagnostic.message = format!("cannot find the base image `{}`", name(request));
-                    diagnostic.causes.insert(0, error.to_string());
-                    diagnostic.place = span.map(|span| inputs.place(span));
-                }
-                failures.append(&mut diagnostics);
-            }
+            Err(error) => failures.push((request, *span, error)),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+fn unresolved(
+    inputs: &Inputs,
+    file: &Dockerfile,
+    failures: Vec<Unresolved<'_>>,
+) -> Vec<Diagnostic> {
+    let diagnostic = |(request, span, error): Unresolved<'_>| {
+        let mut diagnostics = report::source(&error);
+        for diagnostic in &mut diagnostics {
+            diagnostic.message = format!("cannot find the base image `{}`", name(request));
+            diagnostic.causes.insert(0, error.to_string());
+            diagnostic.place = span.map(|span| inputs.place(span));
+            diagnostic.hint = stage_of_a_similar_name(file, request).or(diagnostic.hint.take());
+        }
+        diagnostics
+    };
+    failures.into_iter().flat_map(diagnostic).collect()
+}
+
+/// Whoever mistypes the name of a stage asks for an image that nobody has.
+fn stage_of_a_similar_name(file: &Dockerfile, request: &ImageRequest) -> Option<String> {
+    let ImageLocation::Reference(reference) = &request.location else { return None };
+    let stages = file.stages.iter().map(|stage| stage.name.as_str());
+    let near = nearest(&reference.familiar_name(), stages.filter(|name| !name.is_empty()))?;
+    Some(format!("did you mean the stage `{near}`?"))
 }
 
 fn name(request: &ImageRequest) -> String {

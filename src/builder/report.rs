@@ -82,6 +82,9 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
         StepError::Source(error) => {
             Diagnostic::new(blame_of(error), error.to_string()).hint(error.hint())
         }
+        StepError::Archive { source, .. } => {
+            Diagnostic::new(blame_of(source), error.to_string()).hint(source.hint())
+        }
         StepError::Store(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())
         }

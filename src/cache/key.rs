@@ -153,7 +153,11 @@ pub fn run_key(run: &Run, inputs: &RunInputs<'_>) -> Key {
     builder.part("shm", &inputs.shm_size.to_le_bytes());
     builder.part("platform", run.platform.format_all().as_bytes());
     let given = |id: &str| if inputs.given.contains(&id) { "given" } else { "absent" };
-    let secrets = run.secret_env.iter().map(|s| fields([s.name.as_str(), &s.id, given(&s.id)]));
+    let required = |is_required| if is_required { "required" } else { "optional" };
+    let secrets = run
+        .secret_env
+        .iter()
+        .map(|s| fields([s.name.as_str(), &s.id, given(&s.id), required(s.required)]));
     builder.list("secrets", secrets);
     for (index, mount) in run.mounts.iter().enumerate() {
         let input = inputs.mounts.get(index).copied().unwrap_or(InputKey::Empty);
@@ -192,12 +196,14 @@ fn encode_mount(
         RunMountKind::Secret(secret) => {
             let access = encode_access(Some(&secret.access));
             let given = given(&secret.id).as_bytes();
-            fields([&b"secret"[..], &target, secret.id.as_bytes(), &access, given])
+            let required = [u8::from(secret.required)];
+            fields([&b"secret"[..], &target, secret.id.as_bytes(), &access, given, &required])
         }
         RunMountKind::Ssh(ssh) => {
             let access = encode_access(Some(&ssh.access));
             let given = given(&ssh.id).as_bytes();
-            fields([&b"ssh"[..], &target, ssh.id.as_bytes(), &access, given])
+            let required = [u8::from(ssh.required)];
+            fields([&b"ssh"[..], &target, ssh.id.as_bytes(), &access, given, &required])
         }
         RunMountKind::Script { name, content } => {
             fields([&b"script"[..], &target, name.as_bytes(), content.as_bytes()])

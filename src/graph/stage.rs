@@ -120,7 +120,8 @@ impl Stages {
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.stages.iter().filter(|s| !s.implicit).map(|s| s.display.as_str())
+        let named = self.stages.iter().filter(|stage| !stage.implicit && !stage.name.is_empty());
+        named.map(|stage| stage.name.as_str())
     }
 
     /// Returns names that a mistyped base may have meant.

@@ -24,6 +24,14 @@ pub enum StepError {
     /// A file on a directory.
     #[error("cannot replace the directory `{0}` with a file")]
     IsDirectory(TreePath),
+    /// A source of ADD that is an archive and cannot be unpacked.
+    #[error("cannot unpack `{path}`")]
+    Archive {
+        /// Where it is.
+        path: TreePath,
+        /// Why.
+        source: SourceError,
+    },
     /// A command that ended badly.
     #[error("the command `{command}` {how}")]
     Command {

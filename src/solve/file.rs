@@ -136,10 +136,11 @@ fn unpack(
         return Ok(false);
     }
     let open = || source.open(&found.real).map_err(crate::source::SourceError::from);
-    if !archive::probe(open()?)? {
+    let failed = |source| StepError::Archive { path: found.real.clone(), source };
+    if !archive::probe(open()?).map_err(failed)? {
         return Ok(false);
     }
-    let tree = archive::read(open()?, store)?;
+    let tree = archive::read(open()?, store).map_err(failed)?;
     let dest = edit.tree().resolve(&path_of(dest)?, LastLink::Follow)?;
     let plain = Rules { chmod: None, ..*rules };
     make_directories(edit, &dest, &plain)?;

@@ -9,6 +9,7 @@
 //! records that a `syncfs` of the state root had passed: [`settle`] notes how far that is. All others are as
 //! if they had never been written.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,7 +81,9 @@ impl Store {
 
     /// Writes a record, replacing what was there.
     pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
-        self.wrote.store(true, Ordering::Relaxed);
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            make_settled_mark(&self.root, &self.boot)?;
+        }
         let path = self.record_path(kind, name);
         let boot = if self.boot.is_empty() { "-" } else { &self.boot };
         let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
@@ -132,7 +135,8 @@ impl Store {
 
     fn is_settled(&self, boot: &str, record: &std::path::Path) -> bool {
         let settled = std::fs::read_to_string(settled_path(&self.root, boot)).ok();
-        let until = settled.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let until =
+            settled.and_then(|text| text.strip_suffix('\n')?.parse().ok()).map(Duration::from_secs);
         let written = std::fs::metadata(record).and_then(|meta| meta.modified());
         match (until, written) {
             (Some(until), Ok(written)) => written < UNIX_EPOCH + until,
@@ -142,15 +146,30 @@ impl Store {
 }
 
 /// Flushes the state root's file system, after which every record written before now survives a crash of the machine.
-/// Slow (it waits for the disk); run by a process of its own after a build that wrote something.
+/// Slow (it waits for the disk); run by a process of its own after a build that wrote something. Creates no file, so
+/// that a state root may be removed meanwhile.
 pub fn settle(root: &Path) -> Result<()> {
     let now = SystemTime::now();
+    let path = settled_path(root, &super::boot_id());
+    let mark = match std::fs::File::options().write(true).open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(PathError::of("open", &path))?,
+    };
     let fail = PathError::of("flush", root);
     let directory = std::fs::File::open(root).map_err(&fail)?;
     rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let path = settled_path(root, &super::boot_id());
-    Ok(fs::replace(&path, seconds.to_string().as_bytes(), &root.join("records"))?)
+    // Always of one length: a later mark covers an earlier one, and half a mark is no number.
+    let text = format!("{seconds:020}\n");
+    Ok(mark.write_all_at(text.as_bytes(), 0).map_err(PathError::of("write", &path))?)
+}
+
+/// Makes the file that [`settle`] writes to, empty: nothing is settled.
+fn make_settled_mark(root: &Path, boot: &str) -> Result<()> {
+    match fs::create_new(&settled_path(root, boot)) {
+        Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn settled_path(root: &Path, boot: &str) -> PathBuf {
@@ -200,6 +219,7 @@ mod tests {
         let file = std::fs::File::options().append(true).open(path).unwrap();
         file.set_modified(old).unwrap();
         settle(dir.path()).unwrap();
+        assert!(settled_path(dir.path(), &this).exists());
         store.put_record(RecordKind::Tag, "unsettled", b"x").unwrap();
         store.boot = "after".into();
         assert_eq!(store.record(RecordKind::Tag, "unsettled").unwrap(), None);
