@@ -34,7 +34,7 @@ pub mod word;
 mod words;
 
 pub use ast::Dockerfile;
-pub use directive::DirectiveError;
+pub use directive::{DirectiveError, in_comments};
 pub use error::{ArgumentError, HeredocError, ParseError, ParseErrorKind};
 pub use flags::FlagError;
 pub use instruction::KEYWORDS;
