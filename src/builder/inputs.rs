@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Build, Context, DockerfileSource, NetworkMode, NoCache, report};
 use crate::diagnostic::{Blame, Diagnostic, Place};
 use crate::dockerfile::ast::{Dockerfile, Span};
+use crate::dockerignore::Matcher;
 use crate::fs;
 use crate::graph::{
     CopySource, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op, Request,
@@ -93,6 +94,14 @@ impl Inputs {
         let text = String::from_utf8_lossy(&self.text).into_owned();
         let end = span.end.min(text.len());
         Place { file: self.display.clone(), start: span.start.min(end), end, text }
+    }
+
+    /// Returns the matcher of the main context's ignore file; nothing if that cannot be used, which is an error once
+    /// files are read.
+    pub(super) fn ignore_matcher(&self) -> Option<Matcher> {
+        let MainContext::Local { root, dockerfile } = &self.context else { return None };
+        let (_, text) = find_ignore_file(root, dockerfile.as_deref()).ok()??;
+        Matcher::parse(&text).ok()
     }
 
     /// Returns the contexts that a graph uses, with what it uses of them.
@@ -248,6 +257,7 @@ fn lowering_request(request: &Build) -> Checked<Request> {
     }
     Ok(Request {
         target: request.target.clone(),
+        every_stage: false,
         build_args: request.build_args.iter().cloned().collect(),
         labels: request.labels.clone(),
         build_platform: Platform::host(),
