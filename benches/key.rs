@@ -83,6 +83,7 @@ fn parse_and_lower(bencher: Bencher<'_, '_>) {
     }
     let request = Request {
         target: None,
+        every_stage: false,
         build_args: BTreeMap::new(),
         labels: Vec::new(),
         build_platform: Platform::host(),
@@ -93,6 +94,6 @@ fn parse_and_lower(bencher: Bencher<'_, '_>) {
     };
     bencher.bench(|| {
         let file = Dockerfile::parse(divan::black_box(text.as_bytes())).unwrap();
-        graph::lower(&file, &request, &Bases::new()).unwrap()
+        graph::lower(&file, &request, &Bases::new(), &mut Vec::new()).unwrap()
     });
 }

@@ -1,5 +1,6 @@
 //! One build from request to outcome: the whole story on one screen, in [`build`].
 
+mod check;
 mod finish;
 mod inputs;
 mod plan;
@@ -7,11 +8,12 @@ mod report;
 
 use std::path::PathBuf;
 
+pub use check::Check;
 pub use inputs::Inputs;
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::event::{Cancel, Event, Reporter};
+use crate::event::{Cancel, Reporter};
 use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
@@ -166,10 +168,7 @@ pub fn build(
     let file = inputs.parse()?;
     let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
-    let plan = plan::lower(&inputs, &file, &images, reporter)?;
-    for message in &plan.warnings {
-        reporter.report(Event::Warning { message: message.clone() });
-    }
+    let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone());
     let contexts = inputs.contexts(&plan.graph, &store)?;
     let solver = Solver {
@@ -217,5 +216,24 @@ pub fn plan(
     let file = inputs.parse()?;
     let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
-    plan::lower(&inputs, &file, &images, reporter)
+    plan::lower(&inputs, &file, &images, reporter, &mut Vec::new())
+}
+
+/// Says what lint finds, without building: in all stages, or in those that the target needs if there is one.
+///
+/// Findings are no errors here, even with `error=true`. If the Dockerfile has errors these are returned, and what was
+/// found up to them is sent as warnings.
+pub fn check(
+    request: &Build,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Check, Vec<Diagnostic>> {
+    let store = Store::open(&request.state).map_err(report::store)?;
+    let mut inputs = Inputs::read(request, &store)?;
+    inputs.request.every_stage = request.target.as_deref().unwrap_or_default().is_empty();
+    let file = inputs.parse()?;
+    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
+    let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
+    let findings = check::check(&inputs, &file, &images, reporter)?;
+    Ok(Check { inputs, findings })
 }

@@ -162,6 +162,11 @@ impl Matcher {
         self.rules.iter().any(|rule| rule.exception)
     }
 
+    /// Says whether there is a pattern, `!` aside, whose cleaned text is as the caller wants it.
+    pub fn has_pattern(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.rules.iter().any(|rule| wanted(rule.pattern.text()))
+    }
+
     /// Says whether a path or one of its parents matches in the end.
     pub fn matches(&self, path: impl AsRef<[u8]>) -> Result<bool, IgnoreError> {
         let path = path.as_ref();

@@ -24,6 +24,58 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 #[test]
+fn findings_that_are_errors() {
+    let kiln = Kiln::new();
+    let text = "# check=error=true\nFROM scratch AS Foo\nCOPY nope $x/\nCMD a\n";
+    let report = "\
+error: the Dockerfile does not pass its checks: 3 findings, and `error=true` is set
+  StageNameCasing: Stage name 'Foo' should be lowercase (Dockerfile:2)
+  UndefinedVar: Usage of undefined variable '$x' (Dockerfile:3)
+  JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals (Dockerfile:4)
+ --> Dockerfile:2:1
+  |
+2 | FROM scratch AS Foo
+  | ^^^^^^^^^^^^^^^^^^^
+  hint: correct what is found, or leave rules out with `skip=JSONArgsRecommended,StageNameCasing,UndefinedVar;error=true`; \
+see https://docs.docker.com/go/dockerfile/rule/stage-name-casing/
+";
+    // Nothing else is said: the step that would fail has not begun.
+    let ended = kiln.build(text, &[]);
+    assert_eq!((ended.stderr.as_str(), ended.code), (report, Some(2)));
+    assert_eq!(ended.stdout, "");
+    let argument = "BUILDKIT_DOCKERFILE_CHECK=skip=all";
+    let ended = kiln.build(text, &["--build-arg", argument]);
+    assert!(ended.error().starts_with("error: `/nope` is not in"), "{}", ended.stderr);
+}
+
+#[test]
+fn check_options_that_cannot_be_read() {
+    let report = "error: `wat` is no check option\n --> Dockerfile:1:1\n  |\n1 | # check=wat\n  | ^^^^^^^^^^^\n  \
+                  hint: the options are `skip=`, `error=` and `experimental=`, separated by `;`\n";
+    fails("# check=wat\nFROM scratch\n", 2, report);
+}
+
+#[test]
+fn findings_are_warnings_unless_the_build_is_quiet() {
+    let kiln = Kiln::new();
+    kiln.file(".dockerignore", "ignored\n");
+    kiln.file("Dockerfile", &format!("{BASE}COPY $x.* ignored /\nENV A=$x B=$x\n"));
+    let warnings = [
+        "warning: CopyIgnoredFile: Attempting to Copy file \"ignored\" that is excluded by .dockerignore (Dockerfile:4)",
+        "warning: UndefinedVar: Usage of undefined variable '$x' (Dockerfile:4)",
+        "warning: UndefinedVar: Usage of undefined variable '$x' (Dockerfile:5)",
+    ];
+    let said = |args: &[&str]| {
+        let ended = kiln.run(&[&["build"], args, &["."]].concat());
+        assert!(ended.error().starts_with("error: `/ignored` is not in"), "{}", ended.stderr);
+        let lines = ended.stderr.lines().filter(|line| line.starts_with("warning: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&["--progress", "plain"]), warnings);
+    assert_eq!(said(&["--quiet"]), [""; 0]);
+}
+
+#[test]
 fn a_source_that_is_not_there() {
     let report = "error: `/nope` is not in the build context\n --> Dockerfile:2:1\n  |\n2 | COPY nope /\n  | ^^^^^^^^^^^\n  \
                   hint: check the path, and whether an ignore file leaves it out\n";

@@ -8,6 +8,7 @@ use super::{Build, Context, DockerfileSource, NetworkMode, NoCache, report};
 use crate::cache::LastBuild;
 use crate::diagnostic::{Blame, Diagnostic, Place};
 use crate::dockerfile::ast::{Dockerfile, Span};
+use crate::dockerignore::Matcher;
 use crate::fs;
 use crate::graph::{
     CopySource, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op, Request,
@@ -109,6 +110,14 @@ impl Inputs {
             target.as_bytes(),
             platforms.as_bytes(),
         ])
+    }
+
+    /// Returns the matcher of the main context's ignore file; nothing if that cannot be used, which is an error once
+    /// files are read.
+    pub(super) fn ignore_matcher(&self) -> Option<Matcher> {
+        let MainContext::Local { root, dockerfile } = &self.context else { return None };
+        let (_, text) = find_ignore_file(root, dockerfile.as_deref()).ok()??;
+        Matcher::parse(&text).ok()
     }
 
     /// Returns the contexts that a graph uses, with what it uses of them.
@@ -251,6 +260,7 @@ fn lowering_request(request: &Build) -> Checked<Request> {
     }
     Ok(Request {
         target: request.target.clone(),
+        every_stage: false,
         build_args: request.build_args.iter().cloned().collect(),
         labels: request.labels.clone(),
         build_platform: Platform::host(),

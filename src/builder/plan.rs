@@ -5,24 +5,25 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::dockerfile::ast::{Dockerfile, Span};
 use crate::dockerfile::suggest::nearest;
 use crate::event::{Event, Reporter, StepId};
-use crate::graph::{self, Base, Bases, Failure, ImageLocation, ImageRequest, Lowered};
+use crate::graph::{self, Base, Bases, Fact, Failure, ImageLocation, ImageRequest, Lowered};
 use crate::source::SourceError;
 use crate::source::image::Images;
 
 /// Steps before the graph has numbers of their own, far above any vertex.
 const FIRST_STEP: u32 = 1 << 24;
 
-/// Lowers a Dockerfile, resolving the images that it names.
+/// Lowers a Dockerfile, resolving the images that it names; `facts` becomes what lowering saw.
 pub(super) fn lower(
     inputs: &Inputs,
     file: &Dockerfile,
     images: &Images<'_>,
     reporter: &dyn Reporter,
+    facts: &mut Vec<Fact>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut bases = Bases::new();
     let mut step = FIRST_STEP;
     loop {
-        match graph::lower(file, &inputs.request, &bases) {
+        match graph::lower(file, &inputs.request, &bases, facts) {
             Ok(lowered) => return Ok(lowered),
             Err(Failure::Error(error)) => {
                 let mut diagnostic = Diagnostic::new(Blame::Input, error.message).hint(error.hint);

@@ -27,6 +27,8 @@ pub struct Dockerfile {
     pub directives: Vec<Directive>,
     /// `# syntax=`: the frontend image that the file asks for.
     pub syntax: Option<Syntax>,
+    /// `# check=`: which lint rules count. Unlike those of `directives` it may follow a byte order mark or `#!`.
+    pub check: Option<Directive>,
     /// ARG instructions before the first FROM; each `Command` holds an `Instruction::Arg`.
     pub global_args: Vec<Command>,
     /// The stages in order.

@@ -2,7 +2,8 @@
 //!
 //! The first line that is not a known directive closes the section for good. Three readers share the rule: the one
 //! inside the parser (honours an indented line and one after a byte order mark, as the reference does), [`all`]
-//! (raw lines only: what `# check=` obeys) and [`syntax`] (skips a byte order mark and a `#!` line).
+//! (raw lines only) and those of [`syntax`] and [`check`] (skip a byte order mark and a `#!` line). A fourth,
+//! [`in_comments`], finds a directive among the comments above an instruction.
 
 use nom::bytes::complete::{tag, take_while};
 use nom::character::complete::satisfy;
@@ -65,7 +66,11 @@ impl DirectiveReader {
 
 /// `directive ::= "#" space* directive_name space* "=" space* directive_value space*`
 fn directive(line: &str) -> Option<(String, String)> {
-    let comment = line.strip_prefix('#')?.trim_start();
+    setting(line.strip_prefix('#')?)
+}
+
+fn setting(comment: &str) -> Option<(String, String)> {
+    let comment = comment.trim_start();
     let (rest, name) = directive_name(comment).ok()?;
     let (rest, _) =
         preceded(take_while(blank), tag::<_, _, nom::error::Error<&str>>("=")).parse(rest).ok()?;
@@ -90,13 +95,33 @@ fn blank(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\x0c' | '\r' | ' ')
 }
 
-/// Returns the directives that stand on raw lines, as checks obey them.
+/// Returns the value of the first comment that would be this directive if it stood at the top of the file.
+///
+/// `comments` are those of an instruction, without their `#`; `name` is in lower case.
+pub fn in_comments(comments: &[String], name: &str) -> Option<String> {
+    let mut settings = comments.iter().filter_map(|comment| setting(comment));
+    settings.find(|(found, _)| found == name).map(|(_, value)| value)
+}
+
+/// Returns the directives that stand on raw lines.
 pub(super) fn all(text: &[u8]) -> Vec<Directive> {
     scan(text, 0, 1)
 }
 
 /// Returns the frontend that the file asks for.
 pub(super) fn syntax(text: &[u8]) -> Option<Syntax> {
+    let found = first(text, "syntax")?;
+    let reference = found.value.split(' ').next().unwrap_or_default().to_owned();
+    Some(Syntax { reference, command_line: found.value, span: found.span })
+}
+
+/// Returns the options of lint.
+pub(super) fn check(text: &[u8]) -> Option<Directive> {
+    first(text, "check")
+}
+
+/// Returns a directive, looking behind a byte order mark and a `#!` line.
+fn first(text: &[u8], name: &str) -> Option<Directive> {
     let mut start = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     let mut line = 1;
     if text[start..].starts_with(b"#!") {
@@ -104,9 +129,7 @@ pub(super) fn syntax(text: &[u8]) -> Option<Syntax> {
             text[start..].iter().position(|b| *b == b'\n').map_or(text.len() - start, |at| at + 1);
         line = 2;
     }
-    let found = scan(text, start, line).into_iter().find(|directive| directive.name == "syntax")?;
-    let reference = found.value.split(' ').next().unwrap_or_default().to_owned();
-    Some(Syntax { reference, command_line: found.value, span: found.span })
+    scan(text, start, line).into_iter().find(|directive| directive.name == name)
 }
 
 fn scan(text: &[u8], mut start: usize, mut line: u32) -> Vec<Directive> {
@@ -127,7 +150,7 @@ fn scan(text: &[u8], mut start: usize, mut line: u32) -> Vec<Directive> {
 
 #[cfg(test)]
 mod tests {
-    use super::{all, directive, syntax};
+    use super::{all, check, directive, in_comments, syntax};
 
     #[test]
     fn names_are_folded_and_values_are_trimmed() {
@@ -148,5 +171,20 @@ mod tests {
         let found = syntax(b"#!/bin/kiln\n# syntax=foo/bar x y\n").unwrap();
         assert_eq!((found.reference.as_str(), found.span.first_line), ("foo/bar", 2));
         assert_eq!(found.command_line, "foo/bar x y");
+    }
+
+    #[test]
+    fn check_is_found_behind_a_byte_order_mark() {
+        let found = check(b"\xEF\xBB\xBF# escape=`\n# check=skip=A\nFROM a\n").unwrap();
+        assert_eq!((found.value.as_str(), found.span.first_line), ("skip=A", 2));
+        assert_eq!((found.span.start, found.span.end), (14, 28));
+        assert_eq!(check(b" # check=skip=A\n"), None);
+    }
+
+    #[test]
+    fn a_comment_may_be_a_directive() {
+        let comments = ["why: x=y".to_owned(), "Check = skip=A ".to_owned(), "check=skip=B".into()];
+        assert_eq!(in_comments(&comments, "check").as_deref(), Some("skip=A"));
+        assert_eq!(in_comments(&comments, "escape"), None);
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
         escape: reader.escape,
         directives: directive::all(text),
         syntax: directive::syntax(text),
+        check: directive::check(text),
         global_args: build.global_args,
         stages: build.stages,
         warnings: reader.warnings,

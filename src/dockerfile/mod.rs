@@ -34,7 +34,7 @@ pub mod word;
 mod words;
 
 pub use ast::Dockerfile;
-pub use directive::DirectiveError;
+pub use directive::{DirectiveError, in_comments};
 pub use error::{ArgumentError, HeredocError, ParseError, ParseErrorKind};
 pub use flags::FlagError;
 pub use instruction::KEYWORDS;
@@ -52,7 +52,7 @@ pub fn parse_trigger(text: &str) -> Result<ast::Command, Vec<ParseError>> {
 }
 
 /// Reads a boolean as Go does.
-fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

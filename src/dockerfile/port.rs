@@ -1,7 +1,7 @@
 //! EXPOSE: one port or a range of ports.
 //!
-//! An address and a host port in front are read, checked and dropped, as the reference does; [`PortRange::published`]
-//! tells a lint that they were there.
+//! An address and a host port in front are read, checked and dropped, as the reference does; [`notation`] tells lint
+//! that they were there.
 
 use std::net::IpAddr;
 
@@ -42,9 +42,14 @@ pub struct PortRange {
     pub last: u16,
     /// The protocol.
     pub protocol: Protocol,
-    /// Whether the protocol was written with upper case letters.
+}
+
+/// How a word of EXPOSE is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notation {
+    /// Whether the protocol has upper case letters.
     pub upper_case: bool,
-    /// Whether an address or a host port stood in front.
+    /// Whether an address or a host port stands in front.
     pub published: bool,
 }
 
@@ -88,8 +93,16 @@ impl PortError {
     }
 }
 
-/// `port ::= ((address ":")? port_range? ":")? port_range ("/" protocol)?`
-pub fn port(text: &str) -> Result<PortRange, PortError> {
+/// The parts of a word.
+struct Parts<'t> {
+    address: &'t str,
+    host: &'t str,
+    range: &'t str,
+    name: &'t str,
+    protocol: Protocol,
+}
+
+fn parts(text: &str) -> Result<Parts<'_>, PortError> {
     let mut parts = text.rsplitn(3, ':');
     let container = parts.next().unwrap_or_default();
     let host = parts.next().unwrap_or_default();
@@ -100,6 +113,20 @@ pub fn port(text: &str) -> Result<PortRange, PortError> {
     }
     let (_, protocol) =
         all_consuming(protocol).parse(name).map_err(|_| PortError::Protocol(name.to_owned()))?;
+    Ok(Parts { address, host, range, name, protocol })
+}
+
+/// Says how a word is written, also if an address or a number in it is wrong; nothing if not even the protocol is one.
+pub fn notation(text: &str) -> Option<Notation> {
+    let parts = parts(text).ok()?;
+    let upper_case = parts.name.chars().any(|c| c.is_ascii_uppercase());
+    let published = !parts.host.is_empty() || !parts.address.is_empty();
+    Some(Notation { upper_case, published })
+}
+
+/// `port ::= ((address ":")? port_range? ":")? port_range ("/" protocol)?`
+pub fn port(text: &str) -> Result<PortRange, PortError> {
+    let Parts { address, host, range, protocol, .. } = parts(text)?;
     check_address(address)?;
     let (first, last) = read_range(range)?;
     if !host.is_empty() {
@@ -109,9 +136,7 @@ pub fn port(text: &str) -> Result<PortRange, PortError> {
             return Err(PortError::Lengths(host.to_owned(), range.to_owned()));
         }
     }
-    let upper_case = name.chars().any(|c| c.is_ascii_uppercase());
-    let published = !host.is_empty() || !address.is_empty();
-    Ok(PortRange { first, last, protocol, upper_case, published })
+    Ok(PortRange { first, last, protocol })
 }
 
 /// `protocol ::= "tcp" | "udp" | "sctp" | ""`
@@ -158,7 +183,7 @@ fn port_number(input: &str) -> IResult<&str, u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::port;
+    use super::{notation, port};
 
     #[test]
     fn forms() {
@@ -185,6 +210,24 @@ mod tests {
                 format!("{} {}", ports[0], ports[ports.len() - 1])
             });
             assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn notations() {
+        let table = [
+            ("80/tcp", Some((false, false))),
+            ("80/UdP", Some((true, false))),
+            ("5000:80", Some((false, true))),
+            ("[::1]::80", Some((false, true))),
+            (":80", Some((false, false))),
+            ("x:y", Some((false, true))),
+            ("80/HTTP", None),
+            ("/TCP", None),
+        ];
+        for (text, expected) in table {
+            let found = notation(text).map(|found| (found.upper_case, found.published));
+            assert_eq!(found, expected, "{text}");
         }
     }
 }

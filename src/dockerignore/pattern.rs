@@ -35,6 +35,11 @@ impl Pattern {
         Self { text: text.to_owned(), shape: shape(text) }
     }
 
+    /// Returns it as it was compiled.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Says whether it matches a whole path.
     pub(super) fn matches(&self, path: &[u8]) -> Result<bool, IgnoreError> {
         Ok(match &self.shape {

@@ -1,5 +1,6 @@
 //! COPY and ADD: sources, destination, owner and permissions.
 
+use super::facts::Seen;
 use super::lower::{Current, Lowering};
 use super::stage::Step;
 use super::state::{State, clean};
@@ -36,11 +37,11 @@ pub(super) fn lower_copy(
     let state = &current.state;
     let request = Request {
         keyword: "COPY",
-        sources: expand_all(lowering, state, &copy.sources)?,
-        inline: expand_inline(state, &copy.inline)?,
-        dest: lowering.expand(state, &copy.dest)?,
         chown: lowering.expand(state, &copy.chown)?,
         chmod: lowering.expand(state, &copy.chmod)?,
+        sources: lowering.expand_all(state, &copy.sources)?,
+        dest: lowering.expand(state, &copy.dest)?,
+        inline: expand_inline(lowering, state, &copy.inline)?,
         exclude: copy.exclude.clone(),
         link: copy.link,
         parents: copy.parents,
@@ -63,16 +64,16 @@ pub(super) fn lower_add(
     let state = &current.state;
     let request = Request {
         keyword: "ADD",
-        sources: expand_all(lowering, state, &add.sources)?,
-        inline: expand_inline(state, &add.inline)?,
-        dest: lowering.expand(state, &add.dest)?,
         chown: lowering.expand(state, &add.chown)?,
         chmod: lowering.expand(state, &add.chmod)?,
+        checksum: lowering.expand(state, &add.checksum)?,
+        sources: lowering.expand_all(state, &add.sources)?,
+        dest: lowering.expand(state, &add.dest)?,
+        inline: expand_inline(lowering, state, &add.inline)?,
         exclude: add.exclude.clone(),
         link: add.link,
         parents: false,
         unpack: add.unpack,
-        checksum: lowering.expand(state, &add.checksum)?,
     };
     lower(lowering, current, step, request, None)
 }
@@ -171,7 +172,11 @@ fn source(
     };
     let id = match from {
         Some(stage) => stage,
-        None => Some(lowering.files(FilesSource::Main)),
+        None => {
+            let (keyword, path) = (request.keyword, written.to_owned());
+            lowering.notes.add(Seen::ContextPath { keyword, path });
+            Some(lowering.files(FilesSource::Main))
+        }
     };
     let unpack = request.unpack.unwrap_or(request.keyword == "ADD");
     Ok((CopySource::Vertex { id, path, pattern: true, parents }, unpack))
@@ -296,21 +301,16 @@ fn describe(request: &Request) -> String {
     format!("{text} {}", request.dest)
 }
 
-fn expand_all(
-    lowering: &Lowering<'_>,
-    state: &State,
-    words: &[String],
-) -> Result<Vec<String>, GraphError> {
-    words.iter().map(|word| lowering.expand(state, word)).collect()
-}
-
 /// Expands the bodies of unquoted here-documents: variables and backslash escapes, but no quotes.
-fn expand_inline(state: &State, files: &[InlineFile]) -> Result<Vec<InlineFile>, GraphError> {
+fn expand_inline(
+    lowering: &mut Lowering<'_>,
+    state: &State,
+    files: &[InlineFile],
+) -> Result<Vec<InlineFile>, GraphError> {
     let expander = Expander { skip_process_quotes: true, ..Expander::new('\\') };
-    let lookup = |name: &str| state.env.get(name).map(str::to_owned);
     let expand = |file: &InlineFile| {
         let data = match file.expand {
-            true => expander.expand(&file.data, &lookup),
+            true => lowering.notes.expand(&expander, state, &file.data),
             false => Ok(file.data.clone()),
         };
         let data = data.map_err(|error| GraphError::new(error.to_string()))?;

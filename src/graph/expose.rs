@@ -1,24 +1,29 @@
 //! EXPOSE: from words to port keys.
 
 use super::GraphError;
+use super::facts::{Notes, Seen};
 use super::state::State;
 use crate::dockerfile::port;
 use crate::dockerfile::word::Expander;
 
-/// Expands the words, adds the ports to the config and returns the history text.
+/// Expands the words and adds the ports to the config.
 pub(super) fn expose(
     state: &mut State,
     words: &[String],
     expander: &Expander,
+    notes: &mut Notes<'_>,
 ) -> Result<(), GraphError> {
     let lookup = |name: &str| state.env.get(name).map(str::to_owned);
-    let mut ports = Vec::new();
+    let mut expanded = Vec::new();
     for word in words {
-        let expanded = expander.process_words(word, &lookup);
-        for word in expanded.map_err(|error| GraphError::new(error.to_string()))? {
-            let range = port::port(&word).map_err(|error| GraphError::new(error.to_string()))?;
-            ports.extend(range.ports());
-        }
+        let words = expander.process_words(word, &lookup);
+        expanded.extend(words.map_err(|error| GraphError::new(error.to_string()))?);
+    }
+    let mut ports = Vec::new();
+    for word in expanded {
+        notes.add(Seen::Port { word: word.clone() });
+        let range = port::port(&word).map_err(|error| GraphError::new(error.to_string()))?;
+        ports.extend(range.ports());
     }
     state.config.config.exposed_ports.extend(ports.iter().cloned());
     state.record(format!("EXPOSE {}", super::history::plain_list(&ports)), false);

@@ -75,8 +75,8 @@ fn decimal(value: u128, scale: u128) -> String {
     format!("{whole}.{}", text.trim_end_matches('0'))
 }
 
-/// Go's `strconv.Quote`.
-pub(super) fn quote(text: &str) -> String {
+/// Puts a text in double quotes and escapes it, as Go's `strconv.Quote` does.
+pub fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::args::{self, Env};
+use super::facts::{self, Fact, Notes, Seen};
+use super::from::Froms;
 use super::origin::{Origin, Origins, resolve, root_image};
 use super::stage::{self, StageId, Stages, Step};
 use super::state::{self, State};
@@ -10,7 +12,7 @@ use super::{
     Base, Bases, Failure, FileAction, FileOp, FilesSource, Graph, GraphError, ImageLocation,
     ImageRequest, ImageSource, Lowered, Op, Request, Vertex, VertexId, copy, epoch, expose, run,
 };
-use crate::dockerfile::ast::{Dockerfile, Instruction, KeyValue, Span};
+use crate::dockerfile::ast::{ArgDefinition, CommandLine, Dockerfile, Instruction, KeyValue, Span};
 use crate::dockerfile::signal;
 use crate::dockerfile::word::Expander;
 use crate::oci::{ImageConfig, Platform};
@@ -18,20 +20,34 @@ use crate::oci::{ImageConfig, Platform};
 /// Builds the graph of a Dockerfile.
 ///
 /// `bases` holds the images resolved so far; where more are needed, [`Failure::Need`] names all that are known to
-/// be, and the call is repeated once they are there.
-pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowered, Failure> {
+/// be, and the call is repeated once they are there. `facts` is emptied first and then holds what was seen, up to the
+/// error if there is one.
+pub fn lower(
+    file: &Dockerfile,
+    request: &Request,
+    bases: &Bases,
+    facts: &mut Vec<Fact>,
+) -> Result<Lowered, Failure> {
+    let mut notes = Notes::new(facts);
     let expander = Expander::new(file.escape);
     let last = file.stages.last().map_or("", |stage| stage.name.as_str());
     let target_name = request.target.as_deref().filter(|name| !name.is_empty()).unwrap_or(last);
-    let globals = args::predefined(request, target_name);
+    let predefined = args::predefined(request, target_name);
+    facts::default_bases(file, predefined.clone(), &expander, &mut notes);
     let mut globals =
-        args::with_globals(globals, &file.global_args, &request.build_args, &expander)?;
+        args::with_globals(predefined, &file.global_args, &request.build_args, &expander)?;
     let (request, epoch) = epoch::resolve(&file.global_args, request, &mut globals)?;
     let request = &*request;
-    let warning = super::check::check(file, request)?;
-    let mut stages = Stages::new(file, request, &globals, &expander)?;
+    let froms = Froms {
+        globals: &globals,
+        declarations: &file.global_args,
+        expander: &expander,
+        notes: &mut notes,
+    };
+    let mut stages = Stages::new(file, request, froms)?;
     let target = stages.target(request.target.as_deref())?;
     let origins = resolve(&mut stages, target, request, bases)?;
+    facts::base_platforms(&stages, &origins, request, &mut notes);
     let mut lowering = Lowering {
         request,
         expander,
@@ -42,7 +58,7 @@ pub fn lower(file: &Dockerfile, request: &Request, bases: &Bases) -> Result<Lowe
         states: BTreeMap::new(),
         graph: Graph::default(),
         sources: Vec::new(),
-        warnings: warning.into_iter().collect(),
+        notes,
     };
     lowering.lower_stages(target)?;
     Ok(lowering.finish(target))
@@ -59,7 +75,7 @@ pub(super) struct Lowering<'a> {
     states: BTreeMap<StageId, State>,
     graph: Graph,
     sources: Vec<VertexId>,
-    warnings: Vec<String>,
+    pub(super) notes: Notes<'a>,
 }
 
 /// One stage while its steps are lowered.
@@ -73,10 +89,10 @@ pub(super) struct Current {
 
 impl Lowering<'_> {
     fn lower_stages(&mut self, target: StageId) -> Result<(), GraphError> {
-        let reachable = self.stages.reachable(target);
+        let wanted = self.stages.wanted(target, self.request);
         // Implicit stages are images: they are there before any FROM, wherever they were first named.
         let (images, stages): (Vec<_>, Vec<_>) =
-            reachable.into_iter().partition(|id| self.stages.get(*id).implicit);
+            wanted.into_iter().partition(|id| self.stages.get(*id).implicit);
         for id in images.into_iter().chain(stages) {
             let state = self.lower_stage(id)?;
             self.states.insert(id, state);
@@ -91,6 +107,7 @@ impl Lowering<'_> {
         current.shown = usize::from(total > 0 && stage.base.is_none() && !stage.is_scratch());
         if stage.replaced_by.is_none() {
             for step in &stage.steps {
+                self.notes.go_to(step.command.span, &step.command.comments);
                 self.lower_step(&mut current, step).map_err(|error| error.at(step.command.span))?;
             }
         }
@@ -134,15 +151,9 @@ impl Lowering<'_> {
     ) -> State {
         let mut platform = request.platform.clone();
         let actual = base.config.platform();
-        if (&actual.os, &actual.architecture) != (&platform.os, &platform.architecture) {
-            if stage.platform.is_none() && self.request.platform.is_none() {
-                platform = actual;
-            } else {
-                self.warnings.push(format!(
-                    "base image `{}` is for {} although {} was asked for",
-                    stage.base_name, actual, platform
-                ));
-            }
+        let other = (&actual.os, &actual.architecture) != (&platform.os, &platform.architecture);
+        if other && stage.platform.is_none() && self.request.platform.is_none() {
+            platform = actual;
         }
         let mut config = base.config.clone().into_base();
         config.config.on_build.clear();
@@ -242,9 +253,9 @@ impl Lowering<'_> {
     }
 
     /// Expands one word in the state before the instruction.
-    pub(super) fn expand(&self, state: &State, word: &str) -> Result<String, GraphError> {
-        let lookup = |name: &str| state.env.get(name).map(str::to_owned);
-        self.expander.expand(word, &lookup).map_err(|error| GraphError::new(error.to_string()))
+    pub(super) fn expand(&mut self, state: &State, word: &str) -> Result<String, GraphError> {
+        let expanded = self.notes.expand(&self.expander, state, word);
+        expanded.map_err(|error| GraphError::new(error.to_string()))
     }
 
     /// What people see of an instruction: one line with the variables that have a value expanded.
@@ -259,11 +270,20 @@ impl Lowering<'_> {
         std::iter::once(keyword.as_str()).chain(words).collect::<Vec<_>>().join(" ")
     }
 
-    fn expand_all(&self, state: &State, words: &[String]) -> Result<Vec<String>, GraphError> {
+    pub(super) fn expand_all(
+        &mut self,
+        state: &State,
+        words: &[String],
+    ) -> Result<Vec<String>, GraphError> {
         words.iter().map(|word| self.expand(state, word)).collect()
     }
 
-    fn expand_pairs(&self, state: &State, pairs: &[KeyValue]) -> Result<Vec<KeyValue>, GraphError> {
+    fn expand_pairs(
+        &mut self,
+        state: &State,
+        pairs: &[KeyValue],
+        step: &Step,
+    ) -> Result<Vec<KeyValue>, GraphError> {
         let expand = |pair: &KeyValue| {
             Ok(KeyValue {
                 key: self.expand(state, &pair.key)?,
@@ -271,7 +291,18 @@ impl Lowering<'_> {
                 legacy: pair.legacy,
             })
         };
-        pairs.iter().map(expand).collect()
+        let pairs = pairs.iter().map(expand).collect::<Result<Vec<_>, _>>()?;
+        for _ in pairs.iter().filter(|pair| pair.legacy) {
+            self.notes.add(Seen::LegacyPair { keyword: step.command.keyword.clone() });
+        }
+        Ok(pairs)
+    }
+
+    /// Notes a CMD or ENTRYPOINT whose shell nobody named.
+    fn note_shell(&mut self, state: &State, line: &CommandLine, step: &Step) {
+        if line.shell_form && state.has_default_shell() {
+            self.notes.add(Seen::ShellForm { keyword: step.command.keyword.clone() });
+        }
     }
 
     fn lower_step(&mut self, current: &mut Current, step: &Step) -> Result<(), GraphError> {
@@ -282,18 +313,32 @@ impl Lowering<'_> {
             Instruction::Run(run) => run::lower_run(self, current, step, run)?,
             Instruction::Workdir(path) => self.workdir(current, step, path)?,
             Instruction::Arg(definitions) => self.arg(state, definitions)?,
-            Instruction::Cmd(line) => state.cmd(line),
-            Instruction::Entrypoint(line) => state.entrypoint(line),
+            Instruction::Cmd(line) => {
+                self.notes.once(&mut state.given.cmd, step);
+                self.note_shell(state, line, step);
+                state.cmd(line);
+            }
+            Instruction::Entrypoint(line) => {
+                self.notes.once(&mut state.given.entrypoint, step);
+                self.note_shell(state, line, step);
+                state.entrypoint(line);
+            }
             Instruction::Env(pairs) => {
-                let pairs = self.expand_pairs(state, pairs)?;
+                let pairs = self.expand_pairs(state, pairs, step)?;
+                self.notes.variables("ENV", pairs.iter().map(|pair| &pair.key));
                 state.env_instruction(&pairs);
             }
             Instruction::Label(pairs) => {
-                let pairs = self.expand_pairs(state, pairs)?;
+                let pairs = self.expand_pairs(state, pairs, step)?;
                 state.label(&pairs);
             }
-            Instruction::Expose(words) => expose::expose(state, words, &self.expander)?,
-            Instruction::Healthcheck(check) => state.healthcheck(check),
+            Instruction::Expose(words) => {
+                expose::expose(state, words, &self.expander, &mut self.notes)?;
+            }
+            Instruction::Healthcheck(check) => {
+                self.notes.once(&mut state.given.healthcheck, step);
+                state.healthcheck(check);
+            }
             Instruction::Maintainer(name) => {
                 state.config.author = name.clone();
                 state.record(format!("MAINTAINER {name}"), false);
@@ -319,7 +364,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn volume(&self, state: &mut State, words: &[String]) -> Result<(), GraphError> {
+    fn volume(&mut self, state: &mut State, words: &[String]) -> Result<(), GraphError> {
         let paths = self.expand_all(state, words)?;
         if paths.iter().any(String::is_empty) {
             return Err(GraphError::new("a path of VOLUME is empty"));
@@ -338,6 +383,10 @@ impl Lowering<'_> {
         let path = self.expand(&current.state, word)?;
         let shown = self.shown(&current.state, step);
         let state = &mut current.state;
+        let is_first = !std::mem::replace(&mut state.workdir_set, true);
+        if is_first && !state::is_absolute(&path, &state.platform) {
+            self.notes.add(Seen::RelativeWorkdir { path: path.clone() });
+        }
         let path = if path.starts_with('/') { path } else { state::normalize(&path, state.cwd()) };
         state.config.config.working_dir = path.clone();
         let makes = path != "/";
@@ -353,13 +402,10 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn arg(
-        &self,
-        state: &mut State,
-        definitions: &[crate::dockerfile::ast::ArgDefinition],
-    ) -> Result<(), GraphError> {
+    fn arg(&mut self, state: &mut State, definitions: &[ArgDefinition]) -> Result<(), GraphError> {
         let mut shown = Vec::new();
         for definition in definitions {
+            self.notes.variables("ARG", [&definition.key]);
             let key = &definition.key;
             let value = match (self.request.build_args.get(key), &definition.value) {
                 (Some(given), _) => Some(given.clone()),
@@ -395,7 +441,6 @@ impl Lowering<'_> {
             base: root_image(&self.stages, &self.origins, target),
             epoch: self.epoch,
             target: self.stages.get(target).display.clone(),
-            warnings: self.warnings,
         }
     }
 }

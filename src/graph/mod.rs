@@ -9,11 +9,12 @@
 //! reach a vertex only through the fields that it really uses.
 
 mod args;
-mod check;
 mod copy;
 mod epoch;
 mod error;
 mod expose;
+mod facts;
+mod from;
 mod history;
 mod lower;
 mod origin;
@@ -28,6 +29,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use error::{Failure, GraphError};
+pub use facts::{Fact, Seen};
+pub use history::quote;
 pub use lower::lower;
 pub use plan::{plan_dot, plan_text};
 pub use stage::context_key;
@@ -418,6 +421,8 @@ pub struct Parents {
 pub struct Request {
     /// `--target`
     pub target: Option<String>,
+    /// Whether stages are lowered that the target does not need: nothing is to be built, but all looked at.
+    pub every_stage: bool,
     /// `--build-arg`
     pub build_args: BTreeMap<String, String>,
     /// `--label`
@@ -467,6 +472,4 @@ pub struct Lowered {
     pub epoch: Option<i64>,
     /// The target's name.
     pub target: String,
-    /// What should be said to the user.
-    pub warnings: Vec<String>,
 }

@@ -31,7 +31,7 @@ pub(super) fn resolve(
         check_base_name(stages, id)?;
     }
     loop {
-        let reachable = stages.reachable(target);
+        let reachable = stages.wanted(target, request);
         let mut needed = Vec::new();
         for id in reachable.iter().copied().filter(|id| stages.get(*id).base.is_none()) {
             match origin(stages.get(id), request, bases)? {

@@ -130,12 +130,12 @@ fn hostname(request: &Request) -> String {
 }
 
 fn parse_mount(
-    lowering: &Lowering<'_>,
+    lowering: &mut Lowering<'_>,
     current: &Current,
     text: &str,
 ) -> Result<ast::Mount, GraphError> {
-    let lookup = |name: &str| current.state.env.get(name).map(str::to_owned);
-    let mut expand = |word: &str| lowering.expander.expand(word, &lookup);
+    let Lowering { notes, expander, .. } = lowering;
+    let mut expand = |word: &str| notes.expand(expander, &current.state, word);
     mount::parse(text, &mut expand).map_err(|error| {
         let hint = error.hint();
         let graph = GraphError::new(error.to_string());

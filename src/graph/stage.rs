@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::args::Env;
+use super::from::Froms;
 use super::{GraphError, NamedContext, Request};
 use crate::dockerfile::ast::{self, Command, Instruction, Span};
 use crate::dockerfile::mount;
-use crate::dockerfile::word::Expander;
 use crate::oci::{Platform, Reference};
 
 /// Numbers a stage in order of definition.
@@ -51,6 +50,12 @@ impl Stage {
         self.base_name == "scratch"
     }
 
+    /// Whether the build was given something else under its name or that of its base.
+    pub(super) fn is_named_context(&self, request: &Request) -> bool {
+        let platform = self.platform.as_ref();
+        self.replaced_by.is_some() || named_context(request, &self.base_name, platform).is_some()
+    }
+
     /// How many steps people see: the base image, and each instruction that makes a layer.
     pub(super) fn visible_steps(&self) -> usize {
         let base = usize::from(self.base.is_none() && !self.is_scratch());
@@ -86,13 +91,11 @@ impl Stages {
     pub(super) fn new(
         file: &ast::Dockerfile,
         request: &Request,
-        globals: &Env,
-        expander: &Expander,
+        mut froms: Froms<'_, '_>,
     ) -> Result<Self, GraphError> {
         let mut stages = Self::default();
         for (index, stage) in file.stages.iter().enumerate() {
-            let made = from_instruction(stage, index, globals, expander);
-            let mut made = made.map_err(|error| error.at(stage.span))?;
+            let mut made = froms.stage(stage, index).map_err(|error| error.at(stage.span))?;
             if !made.name.is_empty() {
                 made.replaced_by = named_context(request, &made.name, made.platform.as_ref());
             }
@@ -218,10 +221,10 @@ impl Stages {
         self.reject_cycles()
     }
 
-    /// Returns the stages that the target needs, itself included.
-    pub(super) fn reachable(&self, target: StageId) -> BTreeSet<StageId> {
+    /// Returns the stages that are lowered: those that the target needs, itself included, or all.
+    pub(super) fn wanted(&self, target: StageId, request: &Request) -> BTreeSet<StageId> {
         let mut found = BTreeSet::new();
-        let mut open = vec![target];
+        let mut open = if request.every_stage { self.ids().collect() } else { vec![target] };
         while let Some(id) = open.pop() {
             if found.insert(id) && self.stages[id].replaced_by.is_none() {
                 open.extend(self.stages[id].needs().map(|(id, _)| id));
@@ -263,51 +266,6 @@ impl Stages {
         done.insert(id);
         Ok(())
     }
-}
-
-fn from_instruction(
-    stage: &ast::Stage,
-    index: usize,
-    globals: &Env,
-    expander: &Expander,
-) -> Result<Stage, GraphError> {
-    let lookup = |name: &str| globals.get(name).map(str::to_owned);
-    let expand = |text: &str| {
-        expander
-            .expand(text, &lookup)
-            .map_err(|error| GraphError::new(error.to_string()).at(stage.span))
-    };
-    let base_name = expand(&stage.base)?;
-    if base_name.is_empty() {
-        let message = format!("the base `{}` is empty once its variables are expanded", stage.base);
-        return Err(GraphError::new(message)
-            .hint("only ARGs before the first FROM, and predefined ones, are visible to FROM"));
-    }
-    let platform = match stage.platform.as_str() {
-        "" => None,
-        written => Some(platform(written, &expand(written)?, globals)?),
-    };
-    let display = if stage.name.is_empty() { format!("stage-{index}") } else { stage.name.clone() };
-    Ok(Stage {
-        name: stage.name.clone(),
-        display,
-        base_name,
-        base: None,
-        platform,
-        replaced_by: None,
-        steps: Vec::new(),
-        implicit: false,
-        span: stage.span,
-    })
-}
-
-fn platform(written: &str, expanded: &str, globals: &Env) -> Result<Platform, GraphError> {
-    if expanded.is_empty() {
-        let message = format!("the platform `{written}` is empty once its variables are expanded");
-        let name = written.trim_matches(|c| matches!(c, '$' | '{' | '}'));
-        return Err(GraphError::new(message).suggest(name, globals.keys()));
-    }
-    Platform::parse(expanded).map_err(|error| GraphError::new(error.to_string()))
 }
 
 /// Returns the named context that stands for `name`, a stage's name or an image reference.

@@ -2,7 +2,7 @@
 
 use super::args::Env;
 use super::{VertexId, history};
-use crate::dockerfile::ast::{CommandLine, Healthcheck, KeyValue};
+use crate::dockerfile::ast::{CommandLine, Healthcheck, KeyValue, Span};
 use crate::oci::{self, ImageConfig, Platform};
 
 /// The comment of every history entry that an instruction makes.
@@ -24,8 +24,19 @@ pub(super) struct State {
     pub(super) args: Vec<ScopedArg>,
     /// The platform of the stage.
     pub(super) platform: Platform,
-    /// Whether CMD was given in this very stage, so that ENTRYPOINT does not reset it.
-    pub(super) cmd_set: bool,
+    /// Whether there was a WORKDIR in this stage or in one that it is based on.
+    pub(super) workdir_set: bool,
+    /// What was given in this very stage.
+    pub(super) given: Given,
+}
+
+/// Where those instructions of one stage stand of which only the last counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    /// Without one, ENTRYPOINT resets that of the base.
+    pub(super) cmd: Option<Span>,
+    pub(super) entrypoint: Option<Span>,
+    pub(super) healthcheck: Option<Span>,
 }
 
 impl State {
@@ -45,12 +56,13 @@ impl State {
         if !config.config.working_dir.is_empty() {
             config.config.working_dir = normalize(&config.config.working_dir, "/");
         }
-        Self { top, config, env, args: Vec::new(), platform, cmd_set: false }
+        let (args, workdir_set, given) = (Vec::new(), false, Given::default());
+        Self { top, config, env, args, platform, workdir_set, given }
     }
 
     /// Starts a stage on another stage.
     pub(super) fn inherit(&self) -> Self {
-        let mut state = Self { args: self.args.clone(), cmd_set: false, ..self.clone() };
+        let mut state = Self { given: Given::default(), ..self.clone() };
         state.config.config.on_build.clear();
         state
     }
@@ -95,6 +107,11 @@ impl State {
         }
     }
 
+    /// Whether the shell of shell forms is the one that nobody named.
+    pub(super) fn has_default_shell(&self) -> bool {
+        self.config.config.shell.is_empty()
+    }
+
     pub(super) fn env_instruction(&mut self, pairs: &[KeyValue]) {
         for pair in pairs {
             self.env.set(&pair.key, &pair.value);
@@ -115,14 +132,13 @@ impl State {
         self.record(format!("CMD {}", history::quoted_list(&args)), false);
         self.config.config.cmd = args;
         self.config.config.args_escaped = true;
-        self.cmd_set = true;
     }
 
     pub(super) fn entrypoint(&mut self, line: &CommandLine) {
         let args = self.command(line);
         self.record(format!("ENTRYPOINT {}", history::quoted_list(&args)), false);
         self.config.config.entrypoint = args;
-        if !self.cmd_set {
+        if self.given.cmd.is_none() {
             self.config.config.cmd.clear();
         }
     }
@@ -137,6 +153,17 @@ impl State {
             retries: i64::from(check.retries),
         });
         self.record(history::healthcheck(check), false);
+    }
+}
+
+/// Whether a path is absolute, as the platform has it.
+pub(super) fn is_absolute(path: &str, platform: &Platform) -> bool {
+    match platform.os.as_str() {
+        "windows" => {
+            let drive = path.get(..2).filter(|drive| drive.eq_ignore_ascii_case("c:"));
+            path[drive.map_or(0, str::len)..].starts_with(['/', '\\'])
+        }
+        _ => path.starts_with('/'),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::dockerfile::Dockerfile;
 fn request() -> Request {
     Request {
         target: None,
+        every_stage: false,
         build_args: BTreeMap::new(),
         labels: Vec::new(),
         build_platform: Platform::parse("linux/amd64").unwrap(),
@@ -45,7 +46,7 @@ fn lowered_with(
     let file = Dockerfile::parse(text.as_bytes()).unwrap();
     let (mut bases, mut asked) = (Bases::new(), Vec::new());
     loop {
-        match lower(&file, request, &bases) {
+        match lower(&file, request, &bases, &mut Vec::new()) {
             Ok(lowered) => return Ok((lowered, asked)),
             Err(Failure::Error(error)) => return Err(*error),
             Err(Failure::Need(needed)) => {

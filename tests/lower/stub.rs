@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kiln::digest::Digest;
 use kiln::dockerfile::Dockerfile;
 use kiln::graph::{
-    self, Base, Bases, Failure, GraphError, ImageLocation, ImageRequest, Lowered, Request,
+    self, Base, Bases, Fact, Failure, GraphError, ImageLocation, ImageRequest, Lowered, Request,
     RunNetwork,
 };
 use kiln::oci::{ImageConfig, Platform};
@@ -20,6 +20,7 @@ pub(crate) fn request(options: &Value) -> Request {
         serde_json::from_value(options["build_args"].clone()).unwrap();
     Request {
         target: text("target"),
+        every_stage: false,
         build_args: build_args.unwrap_or_default(),
         labels: Vec::new(),
         build_platform: Platform::parse("linux/amd64").unwrap(),
@@ -30,11 +31,15 @@ pub(crate) fn request(options: &Value) -> Request {
     }
 }
 
-/// Lowers with the stub images.
-pub(crate) fn lower(file: &Dockerfile, request: &Request) -> Result<Lowered, Box<GraphError>> {
+/// Lowers with the stub images; `facts` becomes what was seen.
+pub(crate) fn lower(
+    file: &Dockerfile,
+    request: &Request,
+    facts: &mut Vec<Fact>,
+) -> Result<Lowered, Box<GraphError>> {
     let mut bases = Bases::new();
     loop {
-        match graph::lower(file, request, &bases) {
+        match graph::lower(file, request, &bases, facts) {
             Ok(lowered) => return Ok(lowered),
             Err(Failure::Error(error)) => return Err(error),
             Err(Failure::Need(needed)) => {
