@@ -13,6 +13,7 @@ pub use inputs::Inputs;
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
+use crate::dockerfile::ast::Dockerfile;
 use crate::event::{Cancel, Reporter};
 use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
@@ -157,16 +158,29 @@ pub struct Outcome {
     pub wrote: bool,
 }
 
+/// What everything begins with.
+struct Opened {
+    store: Store,
+    inputs: Inputs,
+    file: Dockerfile,
+    web: Web,
+}
+
+fn open(request: &Build, cancel: &Cancel) -> Result<Opened, Vec<Diagnostic>> {
+    let store = Store::open(&request.state).map_err(report::store)?;
+    let inputs = Inputs::read(request, &store)?;
+    let file = inputs.parse()?;
+    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
+    Ok(Opened { store, inputs, file, web })
+}
+
 /// Runs a build. Errors come as a list, because a Dockerfile may have several.
 pub fn build(
     request: &Build,
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Outcome, Vec<Diagnostic>> {
-    let store = Store::open(&request.state).map_err(report::store)?;
-    let inputs = Inputs::read(request, &store)?;
-    let file = inputs.parse()?;
-    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
+    let Opened { store, inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone());
@@ -211,10 +225,7 @@ pub fn plan(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<crate::graph::Lowered, Vec<Diagnostic>> {
-    let store = Store::open(&request.state).map_err(report::store)?;
-    let inputs = Inputs::read(request, &store)?;
-    let file = inputs.parse()?;
-    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
+    let Opened { store, inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     plan::lower(&inputs, &file, &images, reporter, &mut Vec::new())
 }
@@ -228,12 +239,9 @@ pub fn check(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Check, Vec<Diagnostic>> {
-    let store = Store::open(&request.state).map_err(report::store)?;
-    let mut inputs = Inputs::read(request, &store)?;
-    inputs.request.every_stage = request.target.as_deref().unwrap_or_default().is_empty();
-    let file = inputs.parse()?;
-    let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
+    let Opened { store, mut inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
+    inputs.request.every_stage = request.target.as_deref().unwrap_or_default().is_empty();
     let findings = check::check(&inputs, &file, &images, reporter)?;
     Ok(Check { inputs, findings })
 }

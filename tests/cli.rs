@@ -153,6 +153,33 @@ error: `--memory` is not supported yet
 }
 
 #[test]
+fn a_check_builds_nothing() {
+    let found = "\
+warning: StageNameCasing: Stage name 'Foo' should be lowercase
+ --> Dockerfile:1:1
+  |
+1 | FROM scratch AS Foo
+  | ^^^^^^^^^^^^^^^^^^^
+  Stage names should be lowercase
+  see https://docs.docker.com/go/dockerfile/rule/stage-name-casing/
+
+Check complete, 1 warning has been found!
+";
+    for flag in ["--check", "--call=check"] {
+        let folder = folder();
+        std::fs::write(folder.path().join("Dockerfile"), "FROM scratch AS Foo\nCOPY nope /\n")
+            .unwrap();
+        let ended = kiln(folder.path(), &["build", flag, "."], b"");
+        assert_eq!(ended, (1, found.to_owned(), String::new()));
+        std::fs::write(folder.path().join("Dockerfile"), "FROM scratch AS foo\nCOPY nope /\n")
+            .unwrap();
+        let ended = kiln(folder.path(), &["build", flag, "."], b"");
+        let clean = "Check complete, no warnings found.\n";
+        assert_eq!(ended, (0, clean.to_owned(), String::new()));
+    }
+}
+
+#[test]
 fn quiet_and_progress() {
     let message = "error: `--quiet` and `--progress` exclude each other\n";
     fails(&["build", "-q", "--progress=plain", "-"], b"FROM scratch", 2, message);

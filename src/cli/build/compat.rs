@@ -63,9 +63,8 @@ const fn limit(name: &'static str, short: Option<char>) -> Row {
 
 const CACHE: &str =
     "the cache of the state root is always used; keep that directory between builds";
-const LINT: &str = "drop the flag to build";
 
-static TABLE: [Row; 29] = [
+static TABLE: [Row; 27] = [
     ignored("rm", Takes::Switch),
     ignored("force-rm", Takes::Switch),
     ignored("compress", Takes::Switch),
@@ -86,9 +85,7 @@ static TABLE: [Row; 29] = [
     refused("sbom", Takes::Optional, OFF, "drop the flag to build without attestations"),
     refused("cache-from", Takes::Value, &[], CACHE),
     refused("cache-to", Takes::Value, &[], CACHE),
-    refused("call", Takes::Value, &["build"], LINT),
-    refused("check", Takes::Switch, OFF, LINT),
-    refused("print", Takes::Optional, &[], LINT),
+    refused("print", Takes::Optional, &[], "`--check` lints without building"),
     refused("policy", Takes::Value, &[], ""),
     refused(
         "push",
@@ -231,8 +228,6 @@ mod tests {
             "--push=false",
             "--push",
             "--push=false",
-            "--call",
-            "build",
             "--allow=network.host",
             "--isolation=default",
         ];
@@ -254,7 +249,6 @@ mod tests {
             (vec!["--provenance=mode=max"], "`--provenance=mode=max` is not supported yet"),
             (vec!["--sbom=true"], "`--sbom=true` is not supported yet"),
             (vec!["--attest=type=sbom"], "`--attest` is not supported yet"),
-            (vec!["--call=check"], "`--call=check` is not supported yet"),
             (
                 vec!["--allow", "security.insecure"],
                 "`--allow=security.insecure` is not supported yet",

@@ -92,6 +92,14 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = STEPS)]
     pub(super) ulimit: Vec<String>,
 
+    /// Only check the Dockerfile: findings go to standard output; the exit code is 1 if there are any
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = DISPLAY)]
+    pub(super) check: bool,
+    /// What is done: build, or check (the same as `--check`)
+    #[arg(long, value_name = "METHOD", default_value = "build", hide_default_value = true, value_enum,
+          hide_possible_values = true, help_heading = DISPLAY)]
+    pub(super) call: Call,
     /// How the build is shown: auto, tty, plain, rawjson, quiet or none
     /// [env: KILN_PROGRESS, BUILDKIT_PROGRESS]
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = DISPLAY)]
@@ -103,6 +111,15 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     pub(super) compat: Compat,
+}
+
+/// What is done with a Dockerfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Call {
+    /// It is built.
+    Build,
+    /// It is checked.
+    Check,
 }
 
 const INPUT: &str = "What is built";

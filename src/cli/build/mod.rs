@@ -2,6 +2,7 @@
 //!
 //! The builder works on a thread of its own; this one takes its events, keeps the display alive and watches for Ctrl-C.
 
+mod check;
 mod compat;
 mod context;
 mod flags;
@@ -35,6 +36,9 @@ pub(crate) fn run(flags: &Flags, session: &Session) -> Done {
     let began = Instant::now();
     let mode = mode(flags, session)?;
     let request = request(flags, session)?;
+    if flags.check || flags.call == flags::Call::Check {
+        return check::run(&request.build, session);
+    }
     result::prepare(flags)?;
     enter_sandbox()?;
     let display = progress::display(mode, session.terminal, &session.environment);
