@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod tars;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -87,6 +89,24 @@ impl Kiln {
         let ended = self.build(&format!("{BASE}{rest}"), &[&["--output", &dest], args].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         out
+    }
+
+    /// Builds this Dockerfile, and returns its root file system as a tar's entries.
+    pub(crate) fn tree(&self, dockerfile: &str, args: &[&str]) -> Vec<tars::Entry> {
+        let out = self.path("tree.tar");
+        let dest = format!("type=tar,dest={}", out.display());
+        let ended = self.build(dockerfile, &[&["--output", &dest], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        tars::entries(std::fs::File::open(out).unwrap())
+    }
+
+    /// Builds this Dockerfile, and returns the image with uncompressed layers.
+    pub(crate) fn image(&self, dockerfile: &str, args: &[&str]) -> tars::Layout {
+        let out = self.path("image.tar");
+        let dest = format!("type=oci,compression=uncompressed,dest={}", out.display());
+        let ended = self.build(dockerfile, &[&["--output", &dest], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        tars::Layout::read(&out)
     }
 }
 
