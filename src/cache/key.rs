@@ -24,7 +24,7 @@ use crate::graph::{
 use crate::oci::Platform;
 use crate::sandbox::spec::Rlimit;
 
-const DOMAIN: &str = "kiln step 1";
+const DOMAIN: &str = "kiln step 2";
 
 /// What an input contributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
