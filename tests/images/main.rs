@@ -5,3 +5,4 @@
 mod layers;
 #[path = "../support/mod.rs"]
 mod support;
+mod unpacked;
