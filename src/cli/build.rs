@@ -1,7 +1,9 @@
 //! `kiln build`: from flags to a request, and from an outcome to what is printed.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use kiln::builder::{
@@ -107,10 +109,7 @@ fn machine(error: kiln::fs::PathError) -> Failure {
 }
 
 /// Turns flags into a request. The file that is returned beside it holds a context from standard input.
-pub(super) fn request(
-    root: PathBuf,
-    flags: BuildFlags,
-) -> Checked<(Build, Option<tempfile::NamedTempFile>)> {
+pub(super) fn request(root: PathBuf, flags: BuildFlags) -> Checked<(Build, Option<File>)> {
     if let Some(name) = flags.unsupported.given() {
         return Err(Failure::input(
             format!("`{name}` is not supported yet"),
@@ -156,7 +155,7 @@ pub(super) fn request(
     Ok((build, spool))
 }
 
-type Sources = (Context, DockerfileSource, Option<tempfile::NamedTempFile>);
+type Sources = (Context, DockerfileSource, Option<File>);
 
 fn sources(root: &Path, flags: &BuildFlags) -> Checked<Sources> {
     let file = flags.file.as_deref();
@@ -253,13 +252,15 @@ fn from_stdin(root: &Path, file: Option<&str>) -> Checked<Sources> {
         return Ok((Context::Empty, dockerfile, None));
     }
     kiln::fs::create_dir_all(root).map_err(machine)?;
-    let spool = tempfile::Builder::new().prefix(".stdin-").tempfile_in(root);
+    // It has no name, so that not even a killed build leaves it behind.
+    let spool = tempfile::tempfile_in(root);
     let mut spool =
         spool.map_err(|error| machine(kiln::fs::PathError::of("create a file in", root)(error)))?;
     let failed = |error| machine(kiln::fs::PathError::of("write a file in", root)(error));
     spool.write_all(&head).map_err(failed)?;
     std::io::copy(&mut stdin, &mut spool).map_err(failed)?;
-    Ok((Context::Archive(spool.path().to_owned()), dockerfile_in_archive(file)?, Some(spool)))
+    let path = PathBuf::from(format!("/proc/self/fd/{}", spool.as_raw_fd()));
+    Ok((Context::Archive(path), dockerfile_in_archive(file)?, Some(spool)))
 }
 
 fn is_archive(head: &[u8]) -> bool {

@@ -9,6 +9,7 @@ mod docker;
 pub mod image;
 mod layout;
 pub mod output;
+mod place;
 mod rootfs;
 
 use std::io;

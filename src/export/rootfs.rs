@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
 use rustix::io::Errno;
 
 use super::image::{Finished, Image};
-use super::layout::{beside, persist};
+use super::place::Unfinished;
 use super::{Dest, ExportError, Exporter, Output, Result, image};
 use crate::fs::{self, PathError};
 use crate::layer::{
@@ -53,12 +53,12 @@ pub(super) fn export_tar(
             std::io::Write::flush(&mut out).map_err(ExportError::Stdout)?;
         }
         Some(Dest::Path(path)) => {
-            let (file, _) = beside(path)?;
+            let file = Unfinished::beside(path)?;
             let mut out = BufWriter::with_capacity(1 << 20, file);
             pack(&changes, &contents, &options, &mut out)?;
             let file =
                 out.into_inner().map_err(|e| PathError::of("write", path)(e.into_error()))?;
-            persist(file, path)?;
+            file.persist(path)?;
         }
         None => {
             return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
