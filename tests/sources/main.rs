@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
+mod contexts;
 #[allow(dead_code, reason = "shared with the tests of the registry client")]
 #[path = "../registry/fake.rs"]
 mod fake;
