@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
 mod layers;
+mod onbuild;
 #[path = "../support/mod.rs"]
 mod support;
 mod unpacked;
