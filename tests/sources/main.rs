@@ -9,3 +9,4 @@ mod fake;
 #[path = "../support/mod.rs"]
 mod support;
 mod web;
+mod wildcards;
