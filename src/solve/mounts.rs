@@ -88,10 +88,11 @@ fn prepare(
         RunMountKind::Ssh(ssh) => {
             let socket =
                 solver.ssh.iter().find(|(id, _)| *id == ssh.id).map(|(_, path)| path.clone());
+            // Commands are told of it even where no agent was given, as in the reference.
+            mounted.agent.get_or_insert_with(|| mount.target.clone());
             let Some(path) = socket else {
                 return if ssh.required { Err(missing("SSH agent", &ssh.id)) } else { Ok(None) };
             };
-            mounted.agent.get_or_insert_with(|| mount.target.clone());
             let access = ssh.access;
             (MountKind::Socket { path, mode: access.mode, uid: access.uid, gid: access.gid }, true)
         }

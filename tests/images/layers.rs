@@ -16,20 +16,7 @@ pub(crate) fn mark(path: &Path, name: &str, value: &[u8]) {
     setxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 
-/// Puts perl and its libraries into the context, for what busybox cannot do.
-pub(crate) fn add_perl(kiln: &Kiln) {
-    let root = kiln.context().join("perl");
-    let libraries = std::process::Command::new("ldd").arg("/usr/bin/perl").output().unwrap().stdout;
-    let libraries = String::from_utf8(libraries).unwrap();
-    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
-    for path in paths.chain(["/usr/bin/perl"]) {
-        let to = root.join(&path[1..]);
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::copy(path, to).unwrap();
-    }
-}
-
-/// A command for which [`add_perl`] is needed: sets an attribute of a file to [`CAPABILITY`].
+/// A command for which [`Kiln::add_perl`] is needed: sets an attribute of a file to [`CAPABILITY`].
 pub(crate) fn set_attribute(path: &str, name: &str) -> String {
     let number = libc::SYS_setxattr;
     let value = "pack(\"V5\", 0x02000001, 1024, 0, 0, 0)";
@@ -195,7 +182,7 @@ fn only_capabilities_get_into_a_layer() {
         mark(&kiln.context().join(name), "user.note", b"hello");
     }
     mark(&kiln.context().join("both"), "security.capability", &CAPABILITY);
-    add_perl(&kiln);
+    kiln.add_perl();
     let set = [("/f", "security.capability"), ("/d", "user.note"), ("/f", "user.note")];
     let set = set.map(|(path, name)| set_attribute(path, name)).join(" && ");
     let rest = format!(

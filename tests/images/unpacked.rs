@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
-use crate::layers::{CAPABILITY, add_perl, mark, set_attribute};
+use crate::layers::{CAPABILITY, mark, set_attribute};
 use crate::support::{BASE, Kiln};
 
 /// What counts when trees of files are compared.
@@ -93,7 +93,7 @@ fn dockerfile() -> String {
 #[test]
 fn three_ways_lead_to_the_same_files() {
     let kiln = Kiln::new();
-    add_perl(&kiln);
+    kiln.add_perl();
     kiln.file("tool", "tool");
     mark(&kiln.context().join("tool"), "security.capability", &CAPABILITY);
     kiln.file("sub/deep/file", "sub");

@@ -60,6 +60,18 @@ impl Kiln {
         std::fs::write(path, content).unwrap();
     }
 
+    /// Puts perl and its libraries into the context as `perl/`, for what busybox cannot do.
+    pub(crate) fn add_perl(&self) {
+        let libraries = Command::new("ldd").arg("/usr/bin/perl").output().unwrap().stdout;
+        let libraries = String::from_utf8(libraries).unwrap();
+        let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+        for path in paths.chain(["/usr/bin/perl"]) {
+            let to = self.context().join("perl").join(&path[1..]);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(path, to).unwrap();
+        }
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.arg("--root").arg(self.path("state")).args(args).current_dir(self.context());
