@@ -4,5 +4,6 @@
 
 mod agents;
 mod caches;
+mod explained;
 #[path = "../support/mod.rs"]
 mod support;
