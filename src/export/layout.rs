@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::image::{Finished, Image};
+use super::place::Unfinished;
 use super::{Dest, ExportError, Exporter, Output, Result, blob, image};
 use crate::digest::Digest;
 use crate::fs::{self, PathError};
@@ -168,40 +169,18 @@ fn bundle<W: Write>(
     bundle.finish().map_err(BundleError::Write)
 }
 
-/// Writes a file beside its final place and renames it, so that a part of an archive is never taken for one.
-pub(super) fn beside(path: &Path) -> Result<(tempfile::NamedTempFile, PathBuf)> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&directory)?;
-    let file = tempfile::Builder::new().prefix(".kiln-").tempfile_in(&directory);
-    Ok((file.map_err(PathError::of("create a file in", &directory))?, directory))
-}
-
-/// Puts a finished file in its place, with the mode that a new file gets.
-pub(super) fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(umask);
-    let mode = std::fs::Permissions::from_mode(0o666 & !umask.bits());
-    file.as_file().set_permissions(mode).map_err(PathError::of("write", path))?;
-    file.persist(path).map_err(|error| PathError::of("write", path)(error.error))?;
-    Ok(())
-}
-
 fn write_tar(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
     // A device or pipe, such as /dev/stdout, is written to as it is.
     if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
         let file = File::options().write(true).open(path).map_err(PathError::of("open", path))?;
         return bundle(exporter, entries, file).map(drop).map_err(|error| error.or_path(path));
     }
-    let (file, _) = beside(path)?;
+    let file = Unfinished::beside(path)?;
     let writer = BufWriter::with_capacity(1 << 20, file);
     let writer = bundle(exporter, entries, writer).map_err(|error| error.or_path(path))?;
     let file =
         writer.into_inner().map_err(|error| PathError::of("write", path)(error.into_error()))?;
-    persist(file, path)
+    file.persist(path)
 }
 
 fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
@@ -211,9 +190,9 @@ fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> R
         match &entry.content {
             EntryContent::Directory => fs::create_dir_all(&place)?,
             EntryContent::Bytes(bytes) => {
-                let (mut file, _) = beside(&place)?;
+                let mut file = Unfinished::beside(&place)?;
                 file.write_all(bytes).map_err(PathError::of("write", &place))?;
-                persist(file, &place)?;
+                file.persist(&place)?;
             }
             EntryContent::Blob(digest) => copy_blob(exporter, digest, &place)?,
         }
@@ -226,9 +205,9 @@ fn copy_blob(exporter: &Exporter<'_>, digest: &Digest, place: &Path) -> Result<(
     if size.is_some() && place.metadata().ok().map(|meta| meta.len()) == size {
         return Ok(());
     }
-    let (mut file, _) = beside(place)?;
+    let mut file = Unfinished::beside(place)?;
     let source = exporter.store.open_blob(digest)?;
     let mut source = source.take(u64::MAX);
     std::io::copy(&mut source, &mut file).map_err(PathError::of("write", place))?;
-    persist(file, place)
+    file.persist(place)
 }

@@ -10,6 +10,7 @@ mod docker;
 pub mod image;
 mod layout;
 pub mod output;
+mod place;
 mod rootfs;
 
 use std::io;

@@ -1,17 +1,25 @@
 //! The root file system by itself, as a directory or a tar.
 //!
-//! A directory belongs to whoever runs kiln, as the reference's local exporter has it; devices, sockets and owners
-//! that this user cannot make are left out. A tar has everything.
+//! A directory belongs to whoever runs kiln, as the reference's local exporter has it; owners, capabilities, and
+//! devices that this user cannot make are left out. A tar has everything.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::BufWriter;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
+use rustix::io::Errno;
 
 use super::image::{Finished, Image};
-use super::layout::{beside, persist};
+use super::place::Unfinished;
 use super::{Dest, ExportError, Exporter, Output, Result, image};
 use crate::fs::{self, PathError};
 use crate::layer::{
-    LayerError, Node, NodeKind, PackOptions, Timestamp, Tree, TreeContents, TreePath, pack,
+    LayerError, LinkGroup, Node, NodeKind, PackOptions, Timestamp, Tree, TreeContents, TreePath,
+    pack,
 };
 use crate::snapshot::Snapshots;
 
@@ -45,12 +53,12 @@ pub(super) fn export_tar(
             std::io::Write::flush(&mut out).map_err(ExportError::Stdout)?;
         }
         Some(Dest::Path(path)) => {
-            let (file, _) = beside(path)?;
+            let file = Unfinished::beside(path)?;
             let mut out = BufWriter::with_capacity(1 << 20, file);
             pack(&changes, &contents, &options, &mut out)?;
             let file =
                 out.into_inner().map_err(|e| PathError::of("write", path)(e.into_error()))?;
-            persist(file, path)?;
+            file.persist(path)?;
         }
         None => {
             return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
@@ -72,7 +80,7 @@ pub(super) fn export_directory(
     write_children(
         tree.root(),
         &TreePath::root(),
-        &Target { tree: &tree, root: path, epoch: image.epoch },
+        &Target { tree: &tree, root: path, epoch: image.epoch, links: RefCell::default() },
     )?;
     image::finish(exporter, image, &described(output))
 }
@@ -86,6 +94,8 @@ struct Target<'a> {
     tree: &'a Tree,
     root: &'a Path,
     epoch: Option<i64>,
+    /// Where the first name of each linked file was written.
+    links: RefCell<HashMap<LinkGroup, PathBuf>>,
 }
 
 fn write_children(node: &Node, at: &TreePath, target: &Target<'_>) -> Result<()> {
@@ -97,7 +107,6 @@ fn write_children(node: &Node, at: &TreePath, target: &Target<'_>) -> Result<()>
 }
 
 fn write_node(node: &Node, path: &TreePath, target: &Target<'_>) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let place = target.root.join(path.as_path());
     let there = place.symlink_metadata().ok();
     let keeps = node.is_directory() && there.as_ref().is_some_and(std::fs::Metadata::is_dir);
@@ -113,36 +122,68 @@ fn write_node(node: &Node, path: &TreePath, target: &Target<'_>) -> Result<()> {
             write_children(node, path, target)?;
         }
         NodeKind::File { .. } => {
+            if link(node, &place, target)? {
+                return Ok(());
+            }
             let mut content = target.tree.open(path)?;
             let mut file = fs::create_new(&place)?;
             std::io::copy(&mut content, &mut file).map_err(PathError::of("write", &place))?;
         }
         NodeKind::Symlink { target: link } => {
-            let link = std::ffi::OsStr::from_bytes(link);
-            std::os::unix::fs::symlink(link, &place)
+            std::os::unix::fs::symlink(OsStr::from_bytes(link), &place)
                 .map_err(PathError::of("create the link", &place))?;
             return set_time(&place, node.meta().mtime, target.epoch);
         }
-        NodeKind::Fifo => {
-            let made = rustix::fs::mknodat(
-                rustix::fs::CWD,
-                &place,
-                rustix::fs::FileType::Fifo,
-                rustix::fs::Mode::from_raw_mode(0o600),
-                0,
-            );
-            made.map_err(|errno| PathError::of("create", &place)(errno.into()))?;
+        NodeKind::Fifo | NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. } => {
+            if !make_special(&place, node)? {
+                return Ok(());
+            }
         }
-        NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. } => return Ok(()),
     }
-    let mode = rustix::fs::Mode::from_raw_mode(node.meta().mode);
-    rustix::fs::chmod(&place, mode)
-        .map_err(|errno| PathError::of("change the mode of", &place)(errno.into()))?;
-    set_time(&place, node.meta().mtime, target.epoch)
+    describe(&place, node, target)
+}
+
+fn describe(place: &Path, node: &Node, target: &Target<'_>) -> Result<()> {
+    for (name, value) in node.meta().xattrs.iter().filter(|(name, _)| name.starts_with(b"user.")) {
+        // Not every file system has them, and not for every kind of file.
+        let _ = rustix::fs::setxattr(place, name.as_slice(), value, XattrFlags::empty());
+    }
+    rustix::fs::chmod(place, Mode::from_raw_mode(node.meta().mode))
+        .map_err(|errno| PathError::of("change the mode of", place)(errno.into()))?;
+    set_time(place, node.meta().mtime, target.epoch)
+}
+
+/// Makes another name of a file that is there already; returns whether it was.
+fn link(node: &Node, place: &Path, target: &Target<'_>) -> Result<bool> {
+    let Some(group) = node.group() else { return Ok(false) };
+    let mut links = target.links.borrow_mut();
+    let Some(first) = links.get(group) else {
+        links.insert(group.clone(), place.to_owned());
+        return Ok(false);
+    };
+    std::fs::hard_link(first, place).map_err(PathError::of("link", place))?;
+    Ok(true)
+}
+
+/// Makes a pipe or device; returns `false` if it is a device and this user may not.
+fn make_special(place: &Path, node: &Node) -> Result<bool> {
+    let (kind, (major, minor)) = match node.body() {
+        NodeKind::CharDevice { major, minor } => (FileType::CharacterDevice, (*major, *minor)),
+        NodeKind::BlockDevice { major, minor } => (FileType::BlockDevice, (*major, *minor)),
+        NodeKind::Fifo
+        | NodeKind::File { .. }
+        | NodeKind::Symlink { .. }
+        | NodeKind::Directory(_) => (FileType::Fifo, (0, 0)),
+    };
+    match mknodat(CWD, place, kind, Mode::RUSR | Mode::WUSR, makedev(major, minor)) {
+        Ok(()) => Ok(true),
+        Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
+        Err(errno) => Err(PathError::of("create", place)(errno.into()).into()),
+    }
 }
 
 fn set_time(place: &Path, mtime: Timestamp, epoch: Option<i64>) -> Result<()> {
-    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
     let time = match epoch {
         Some(epoch) => Timespec { tv_sec: epoch, tv_nsec: 0 },
         None => Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() },

@@ -29,7 +29,11 @@ pub(super) fn lower_run(
         let parsed = parse_mount(lowering, current, text)?;
         match parsed.kind {
             MountKind::Secret => secret(&parsed, &current.state, &mut mounts, &mut secret_env)?,
-            MountKind::Ssh => mounts.push(ssh(&parsed, &current.state, mounts.len())?),
+            MountKind::Ssh => {
+                let is_ssh = |mount: &&RunMount| matches!(mount.kind, RunMountKind::Ssh(_));
+                let index = mounts.iter().filter(is_ssh).count();
+                mounts.push(ssh(&parsed, &current.state, index)?);
+            }
             MountKind::Bind | MountKind::Cache | MountKind::Tmpfs => {
                 let input = match (source, parsed.kind) {
                     (Some(stage), _) => lowering.stage_files(stage, current)?,
@@ -245,6 +249,7 @@ fn secret(
     Ok(())
 }
 
+/// Returns the mount of an agent, the `index`th of the command.
 fn ssh(mount: &ast::Mount, state: &State, index: usize) -> Result<RunMount, GraphError> {
     if !mount.source.is_empty() {
         return Err(GraphError::new("a mount of type `ssh` has no `source`"));

@@ -144,7 +144,7 @@ fn tidy(found: &mut Found) {
 }
 
 /// Returns whether an attribute is overlayfs's own, which neither a layer nor an image may have a say in.
-pub(super) fn is_overlay_xattr(name: &[u8]) -> bool {
+pub fn is_overlay_xattr(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 

@@ -39,7 +39,7 @@ pub use archive::Limits;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
 pub use contents::{DirectoryContents, Nowhere, TarContents, TreeContents};
-pub use diff::{Found, Inode, Opacity, diff_upper};
+pub use diff::{Found, Inode, Opacity, diff_upper, is_overlay_xattr};
 pub use disk::{Flavour, OverlayXattrs, Owners};
 pub use edit::Edit;
 pub use error::{LayerError, Result};

@@ -15,7 +15,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use super::{Result, SnapshotError};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::fs::PathError;
-use crate::layer::{Found, Inode, Kind, Metadata, Opacity, Timestamp, TreePath, Xattrs};
+use crate::layer::{
+    Found, Inode, Kind, Metadata, Opacity, Timestamp, TreePath, Xattrs, is_overlay_xattr,
+};
 use crate::store::Store;
 
 /// A writable directory with its overlay work directory.
@@ -186,7 +188,7 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
     // The kernel never has more than this, and almost always nothing.
     const LONGEST_LIST: usize = 1 << 16;
     let mut names = Vec::new();
-    match rustix::fs::llistxattr(path, &mut names[..]) {
+    match rustix::fs::llistxattr_query(path) {
         Ok(0) => return Ok(found),
         Ok(_) => names.resize(LONGEST_LIST, 0),
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => return Ok(found),
@@ -196,7 +198,7 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
     for name in names[..size].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         // The label of the host's policy is not the image's; overlay's own marks are needed on directories only.
         let skipped = name == b"security.selinux"
-            || (file_type != FileType::Directory && name.starts_with(b"trusted.overlay."));
+            || (file_type != FileType::Directory && is_overlay_xattr(name));
         if skipped {
             continue;
         }
@@ -270,5 +272,39 @@ fn hash_file(path: &Path, buffer: &mut [u8]) -> Result<ContentDigest> {
             0 => return Ok(hasher.content()),
             n => hasher.update(&buffer[..n]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{XattrFlags, setxattr};
+
+    #[test]
+    fn attributes_and_marks_are_read() {
+        let top = tempfile::tempdir().unwrap();
+        let (files, work) = (top.path().to_owned(), top.path().join("work"));
+        let (directory, file) = (files.join("d"), files.join("f"));
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(&file, "").unwrap();
+        for name in ["user.one", "user.two", "user.overlay.opaque"] {
+            for path in [&directory, &file] {
+                setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
+            }
+        }
+        let mut found = Upper { files, work }.read().unwrap();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let names = |meta: &Metadata| {
+            let names = meta.xattrs.keys().map(|name| String::from_utf8_lossy(name).into_owned());
+            names.collect::<Vec<_>>()
+        };
+        let [(_, Found::Directory { meta: directory, opacity }), (_, Found::Other { meta, .. })] =
+            &found[..]
+        else {
+            panic!("{found:?}")
+        };
+        assert_eq!(*opacity, Opacity::Opaque);
+        assert_eq!(names(directory), ["user.one", "user.overlay.opaque", "user.two"]);
+        assert_eq!(names(meta), ["user.one", "user.two"], "no mark on a file means anything");
     }
 }

@@ -1,16 +1,18 @@
 //! What RUN --mount asks for, made ready for the sandbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::StepError;
 use super::run::plain_directory;
 use super::{Progress, Solver, Value};
 use crate::dockerfile::ast::Sharing;
 use crate::event::Cancel;
+use crate::fs::PathError;
 use crate::graph::{CacheMount, Run, RunMount, RunMountKind, SecretMount};
 use crate::layer::{Changes, Edit, LastLink, Tree, TreeContents, TreePath};
 use crate::sandbox::spec::{Mount, MountKind, Scratch};
 use crate::snapshot::upper::Upper;
+use crate::source::SourceError;
 use crate::store::Lock;
 
 /// What a command gets; the locks are held and the scratch directories kept until it is dropped.
@@ -86,10 +88,11 @@ fn prepare(
         RunMountKind::Ssh(ssh) => {
             let socket =
                 solver.ssh.iter().find(|(id, _)| *id == ssh.id).map(|(_, path)| path.clone());
+            // Commands are told of it even where no agent was given, as in the reference.
+            mounted.agent.get_or_insert_with(|| mount.target.clone());
             let Some(path) = socket else {
                 return if ssh.required { Err(missing("SSH agent", &ssh.id)) } else { Ok(None) };
             };
-            mounted.agent.get_or_insert_with(|| mount.target.clone());
             let access = ssh.access;
             (MountKind::Socket { path, mode: access.mode, uid: access.uid, gid: access.gid }, true)
         }
@@ -224,7 +227,7 @@ fn make_cache(
     solver: &Solver<'_>,
     cache: &CacheMount,
     start: Option<&Tree>,
-    place: &std::path::Path,
+    place: &Path,
 ) -> Result<(), StepError> {
     use crate::layer::materialise;
     let mut edit = Edit::new(Tree::empty());
@@ -241,8 +244,37 @@ fn make_cache(
     let (tree, changes) = edit.finish();
     let made = Upper::new(solver.store, &meta)?;
     materialise(&changes, &TreeContents(tree), &made.files, crate::snapshot::flavour())?;
-    // Another process may have made the same one meanwhile: then that one counts.
-    let _ = std::fs::rename(&made.files, place);
+    keep_first(&made.files, place)?;
     made.discard();
     Ok(())
+}
+
+/// Puts a new directory in its place unless another step was faster: then that one counts. A plain rename would
+/// replace it as long as it is empty, under the feet of whoever has it mounted already.
+fn keep_first(made: &Path, place: &Path) -> Result<(), StepError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, made, CWD, place, RenameFlags::NOREPLACE) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(SourceError::from(PathError::of("create", place)(errno.into())).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_directory_is_never_replaced() {
+        let top = tempfile::tempdir().unwrap();
+        let [first, second, place] = ["first", "second", "place"].map(|name| top.path().join(name));
+        for made in [&first, &second] {
+            std::fs::create_dir(made).unwrap();
+        }
+        let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
+        let expected = inode(&first);
+        keep_first(&first, &place).unwrap();
+        keep_first(&second, &place).unwrap();
+        assert_eq!((inode(&place), second.exists()), (expected, true));
+    }
 }

@@ -78,13 +78,20 @@ pub(super) fn take_lease(root: &Path) -> Result<(String, Lock)> {
     unreachable!("four billion leases of one process")
 }
 
-/// Removes scratch directories whose lease nobody holds. What cannot be removed is left for the next time.
+/// Removes scratch directories whose lease nobody holds, and locks that their holders died with. What cannot be
+/// removed is left for the next time.
 pub(super) fn sweep(root: &Path) {
-    let Ok(entries) = std::fs::read_dir(root.join("tmp")) else { return };
-    for entry in entries.flatten() {
+    let entries = |name| std::fs::read_dir(root.join(name)).into_iter().flatten().flatten();
+    for entry in entries("tmp") {
         let lease = root.join("locks").join(entry.file_name());
         if let Ok(Some(_lock)) = try_lock(&lease) {
             let _ = fs::remove_tree(&entry.path());
+        }
+    }
+    for entry in entries("locks") {
+        // Whoever wants a private directory takes another if the lock is held, be it for an instant only.
+        if !entry.file_name().as_encoded_bytes().starts_with(b"mount-") {
+            drop(try_lock(&entry.path()));
         }
     }
 }

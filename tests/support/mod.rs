@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod tars;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -58,6 +60,18 @@ impl Kiln {
         std::fs::write(path, content).unwrap();
     }
 
+    /// Puts perl and its libraries into the context as `perl/`, for what busybox cannot do.
+    pub(crate) fn add_perl(&self) {
+        let libraries = Command::new("ldd").arg("/usr/bin/perl").output().unwrap().stdout;
+        let libraries = String::from_utf8(libraries).unwrap();
+        let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+        for path in paths.chain(["/usr/bin/perl"]) {
+            let to = self.context().join("perl").join(&path[1..]);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(path, to).unwrap();
+        }
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.arg("--root").arg(self.path("state")).args(args).current_dir(self.context());
@@ -87,6 +101,24 @@ impl Kiln {
         let ended = self.build(&format!("{BASE}{rest}"), &[&["--output", &dest], args].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         out
+    }
+
+    /// Builds this Dockerfile, and returns its root file system as a tar's entries.
+    pub(crate) fn tree(&self, dockerfile: &str, args: &[&str]) -> Vec<tars::Entry> {
+        let out = self.path("tree.tar");
+        let dest = format!("type=tar,dest={}", out.display());
+        let ended = self.build(dockerfile, &[&["--output", &dest], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        tars::entries(std::fs::File::open(out).unwrap())
+    }
+
+    /// Builds this Dockerfile, and returns the image with uncompressed layers.
+    pub(crate) fn image(&self, dockerfile: &str, args: &[&str]) -> tars::Layout {
+        let out = self.path("image.tar");
+        let dest = format!("type=oci,compression=uncompressed,dest={}", out.display());
+        let ended = self.build(dockerfile, &[&["--output", &dest], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        tars::Layout::read(&out)
     }
 }
 

@@ -140,7 +140,7 @@ fn locate(context: &str) -> Read<Context> {
 }
 
 /// Says whether docker would take this as a remote context or file.
-pub(super) fn is_url(text: &str) -> bool {
+fn is_url(text: &str) -> bool {
     ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
         .iter()
         .any(|prefix| text.starts_with(prefix))

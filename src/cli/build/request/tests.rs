@@ -178,8 +178,6 @@ fn all_problems_at_once() {
         "`--push` is not supported yet",
         "unknown output type `x`",
         "invalid context `--build-context a`",
-        "the context `b` is not a directory: `/nowhere`",
-        "the context `c` from `https://example.org/x.git` is not supported yet",
         "`--label` needs a name before the `=`",
         "invalid size `x` for `--shm-size`",
         "`--network=bridge` is not supported",
