@@ -63,7 +63,11 @@ impl DirectiveReader {
     }
 }
 
-/// `directive ::= "#" space* directive_name space* "=" space* directive_value space*`
+/// ```text
+/// directive ::= blank* "#" blank* ('syntax' | 'check') [#x9#xC#xD#x20]* "=" directive_value #xA
+///             | blank* "#" blank* 'escape' [#x9#xC#xD#x20]* "="
+///               [#x9#xC#xD#x20]* escape [#x9#xC#xD#x20]* #xA
+/// ```
 fn directive(line: &str) -> Option<(String, String)> {
     let comment = line.strip_prefix('#')?.trim_start();
     let (rest, name) = directive_name(comment).ok()?;
@@ -78,7 +82,7 @@ fn directive_name(input: &str) -> IResult<&str, &str> {
     recognize((first, take_while(|c: char| c.is_ascii_alphanumeric()))).parse(input)
 }
 
-/// `directive_value ::= character+`
+/// `directive_value ::= [^#xA]* ([^#xA] - whitespace) [^#xA]*`
 ///
 /// A value of blanks alone is the last of them: at least one character is needed.
 fn directive_value(rest: &str) -> Option<&str> {

@@ -88,19 +88,19 @@ impl PortError {
     }
 }
 
-/// `port ::= ((address ":")? port_range? ":")? port_range ("/" protocol)?`
+/// `port ::= ((address? ":")? port_range? ":")? port_range ("/" protocol)?`
 pub fn port(text: &str) -> Result<PortRange, PortError> {
     let mut parts = text.rsplitn(3, ':');
     let container = parts.next().unwrap_or_default();
     let host = parts.next().unwrap_or_default();
-    let address = parts.next().unwrap_or_default();
+    let front = parts.next().unwrap_or_default();
     let (range, name) = container.split_once('/').unwrap_or((container, ""));
     if range.is_empty() {
         return Err(PortError::Port(text.to_owned()));
     }
     let (_, protocol) =
         all_consuming(protocol).parse(name).map_err(|_| PortError::Protocol(name.to_owned()))?;
-    check_address(address)?;
+    address(front)?;
     let (first, last) = read_range(range)?;
     if !host.is_empty() {
         let (host_first, host_last) = read_range(host)?;
@@ -110,11 +110,11 @@ pub fn port(text: &str) -> Result<PortRange, PortError> {
         }
     }
     let upper_case = name.chars().any(|c| c.is_ascii_uppercase());
-    let published = !host.is_empty() || !address.is_empty();
+    let published = !host.is_empty() || !front.is_empty();
     Ok(PortRange { first, last, protocol, upper_case, published })
 }
 
-/// `protocol ::= "tcp" | "udp" | "sctp" | ""`
+/// `protocol ::= ('tcp' | 'udp' | 'sctp')?`
 fn protocol(input: &str) -> IResult<&str, Protocol> {
     alt((
         value(Protocol::Tcp, tag_no_case("tcp")),
@@ -125,15 +125,16 @@ fn protocol(input: &str) -> IResult<&str, Protocol> {
     .parse(input)
 }
 
-fn check_address(address: &str) -> Result<(), PortError> {
-    let inner = match address.strip_prefix('[') {
+/// `address ::= "["? ([0-9]+ ("." [0-9]+)+ | [0-9A-Fa-f]* (":" [0-9A-Fa-f]*)+ ("." [0-9]+)*) "]"?`
+fn address(text: &str) -> Result<(), PortError> {
+    let inner = match text.strip_prefix('[') {
         Some(open) => open.strip_suffix(']'),
-        None => Some(address),
+        None => Some(text),
     };
     match inner {
-        Some("") if address.is_empty() => Ok(()),
+        Some("") if text.is_empty() => Ok(()),
         Some(inner) if inner.parse::<IpAddr>().is_ok() => Ok(()),
-        Some(_) | None => Err(PortError::Address(address.to_owned())),
+        Some(_) | None => Err(PortError::Address(text.to_owned())),
     }
 }
 
@@ -151,7 +152,7 @@ fn port_range(input: &str) -> IResult<&str, (u16, u16)> {
     Ok((rest, (first, last.map_or(first, |(_, last)| last))))
 }
 
-/// `port_number ::= "+"? digit+`
+/// `port_number ::= "+"? [0-9]+`
 fn port_number(input: &str) -> IResult<&str, u16> {
     map_res((opt(char('+')), digit1), |(_, digits): (_, &str)| digits.parse()).parse(input)
 }
