@@ -44,7 +44,7 @@ impl IgnoreError {
 
 /// Returns the patterns of an ignore file, cleaned.
 ///
-/// `patterns ::= #xFEFF? ("#" [^#xA]* #xA | (ignore_line - ("#" [^#xA]*)) #xA)*`
+/// `patterns ::= #xFEFF? ("#" [^#xA]* #xA | (ignore_line - ([##xFEFF] [^#xA]*)) #xA)*`
 pub fn patterns(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
     const LONGEST_LINE: usize = 65535;
     let mut patterns = Vec::new();

@@ -76,7 +76,7 @@ fn directive(line: &str) -> Option<(String, String)> {
     Some((name.to_ascii_lowercase(), directive_value(rest)?.to_owned()))
 }
 
-/// `directive_name ::= [a-zA-Z] [a-zA-Z0-9]*`
+/// A letter, then letters and digits.
 fn directive_name(input: &str) -> IResult<&str, &str> {
     let first = satisfy(|c| c.is_ascii_alphabetic());
     recognize((first, take_while(|c: char| c.is_ascii_alphanumeric()))).parse(input)

@@ -447,7 +447,7 @@ impl<'a> Scan<'a> {
 
     /// `${name/pattern/word}`; with two slashes, every match is replaced.
     ///
-    /// `replace ::= "/" "/"? pattern "/" until`
+    /// `replace ::= ("//" pattern | "/" (pattern - "")) "/" until`
     fn replace(&mut self, name: &str) -> Result<String, WordError> {
         let every = self.peek() == Some('/');
         if every {

@@ -81,7 +81,9 @@ pub(super) fn arg(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Ok(Instruction::Arg(definitions))
 }
 
-/// `arg_definition ::= (raw_word - (("--" [^#xA]*) | ([^#xA]* "=" [^#xA]*))) ("=" raw_word?)?`
+/// ```text
+/// arg_definition ::= (raw_word - (("--" [^#xA]*) | ([^#xA]* "=" [^#xA]*) | (escape whitespace))) ("=" raw_word?)?
+/// ```
 fn arg_definition(word: &str, comments: &[String]) -> Option<ArgDefinition> {
     let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v.to_owned())));
     let doc = doc_comment(comments, key);
