@@ -46,12 +46,13 @@ pub(super) fn instruction(text: &str, escape: char) -> Parts<'_> {
     let (after, keyword) = keyword(trimmed).unwrap_or(("", trimmed));
     let after_start = start + trimmed.len() - after.len();
     let (mut flags, consumed) = flags(after.as_bytes(), escape as u8);
+    // Reading bytes may stop inside a character; what follows starts with the next whole one.
+    let whole = |at: usize| (at..after.len()).find(|at| after.is_char_boundary(*at));
     for flag in &mut flags {
-        flag.range = after_start + flag.range.start..after_start + flag.range.end;
+        let end = whole(flag.range.end).unwrap_or(after.len());
+        flag.range = after_start + flag.range.start..after_start + end;
     }
-    // Reading bytes may stop inside a character; the arguments start with the next whole one.
-    let consumed = (consumed..=after.len()).find(|at| after.is_char_boundary(*at));
-    let tail = &after[consumed.unwrap_or(after.len())..];
+    let tail = &after[whole(consumed).unwrap_or(after.len())..];
     let rest = tail.trim();
     let rest_start = after_start + after.len() - tail.trim_start().len();
     Parts { keyword, keyword_range: start..start + keyword.len(), flags, rest, rest_start }
@@ -150,5 +151,15 @@ mod tests {
     fn escapes_protect() {
         assert_eq!(flags("RUN --a=b\\ c 'x'"), (vec!["--a=b c".into()], "'x'".into()));
         assert_eq!(flags("ADD --chown=é a b").0, ["--chown=Ã©"]);
+    }
+
+    #[test]
+    fn a_range_ends_after_a_whole_character() {
+        let text = "COPY --chown=à a /";
+        let parts = instruction(text, '\\');
+        // The second byte of `à` is a blank of Latin-1, where the flag ends.
+        assert_eq!(parts.flags[0].text, "--chown=Ã");
+        assert_eq!(&text[parts.flags[0].range.clone()], "--chown=à");
+        assert_eq!(parts.rest, "a /");
     }
 }
