@@ -21,8 +21,16 @@ const SPELLINGS: [&str; 3] = ["logical_line", "instruction", "csv_record"];
 
 /// Productions that only spellings and exceptions are made of: no derivation needs them.
 const LEXICAL: [&str; 10] = [
-    "logical_line", "continuation", "instruction", "keyword", "flag", "quoted", "flag_escape", "csv_record",
-    "csv_field", "whitespace",
+    "logical_line",
+    "continuation",
+    "instruction",
+    "keyword",
+    "flag",
+    "quoted",
+    "flag_escape",
+    "csv_record",
+    "csv_field",
+    "whitespace",
 ];
 
 /// Reads a sentence of a root with the library's own parser of it.
@@ -34,7 +42,9 @@ fn accept(root: &str, sentence: &Sentence) -> Result<(), String> {
     match root {
         "dockerfile" => whole(sentence),
         "trigger" => parse_trigger(text).map(drop).map_err(all),
-        "mount" => mount::parse(text, &mut |word| Ok(word.to_owned())).map(drop).map_err(|e| e.to_string()),
+        "mount" => {
+            mount::parse(text, &mut |word| Ok(word.to_owned())).map(drop).map_err(|e| e.to_string())
+        }
         "device" => device::device(text).map(drop).map_err(|e| e.to_string()),
         "port" => port::port(text).map(drop).map_err(|e| e.to_string()),
         "signal" => signal::signal(text).map(drop).map_err(|e| e.to_string()),
@@ -95,7 +105,8 @@ fn rejected(grammar: &Grammar) -> Vec<String> {
         }
     }
     let derived = grammar.productions.iter().zip(&generator.counts);
-    let never: Vec<&str> = derived.filter(|(_, n)| **n == 0).map(|(it, _)| it.name.as_str()).collect();
+    let never: Vec<&str> =
+        derived.filter(|(_, n)| **n == 0).map(|(it, _)| it.name.as_str()).collect();
     let missed: Vec<&&str> = never.iter().filter(|name| !LEXICAL.contains(name)).collect();
     assert!(missed.is_empty(), "{}: never derived: {missed:?}", grammar.file);
     rejected
@@ -130,7 +141,10 @@ fn compare(file: &str, root: &str, exact: bool) {
             (false, Ok(())) => {}
         }
     }
-    assert!(inside > SENTENCES / 20 && outside > SENTENCES / 20, "{root}: {inside} in, {outside} out");
+    assert!(
+        inside > SENTENCES / 20 && outside > SENTENCES / 20,
+        "{root}: {inside} in, {outside} out"
+    );
 }
 
 #[test]

@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use super::ebnf::{FILES, Grammar, Production, plain};
 
 /// The sources whose comments may quote productions.
-const QUOTING: [&str; 5] =
-    ["src/dockerfile", "src/dockerignore", "src/dockerignore.rs", "src/oci/reference.rs", "src/wildcard.rs"];
+const QUOTING: [&str; 5] = [
+    "src/dockerfile",
+    "src/dockerignore",
+    "src/dockerignore.rs",
+    "src/oci/reference.rs",
+    "src/wildcard.rs",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,8 +44,10 @@ fn is_item(line: &str, name: &str) -> bool {
 /// The doc comment above a line, as one line of text.
 fn comment_above(lines: &[&str], at: usize) -> String {
     let above = lines[..at].iter().rev().map(|line| line.trim());
-    let mut block: Vec<&str> =
-        above.skip_while(|line| line.starts_with("#[")).map_while(|line| line.strip_prefix("///")).collect();
+    let mut block: Vec<&str> = above
+        .skip_while(|line| line.starts_with("#["))
+        .map_while(|line| line.strip_prefix("///"))
+        .collect();
     block.reverse();
     plain(&block.join(" "))
 }
@@ -54,9 +61,12 @@ fn unbound(production: &Production, source: &str) -> Option<String> {
         return Some(format!("{module} has no function, type, constant or field `{name}`"));
     }
     // The quote ends where the code that it is in ends.
-    let quoted = |at: &usize| comment_above(&lines, *at).contains(&format!("{text}`"))
-        || comment_above(&lines, *at).contains(&format!("{text} ```"));
-    (!items.iter().any(quoted)).then(|| format!("the comment of `{name}` in {module} is not: {text}"))
+    let quoted = |at: &usize| {
+        comment_above(&lines, *at).contains(&format!("{text}`"))
+            || comment_above(&lines, *at).contains(&format!("{text} ```"))
+    };
+    (!items.iter().any(quoted))
+        .then(|| format!("the comment of `{name}` in {module} is not: {text}"))
 }
 
 #[test]
@@ -67,7 +77,9 @@ fn every_production_has_an_item_that_quotes_it() {
             let source = std::fs::read_to_string(root().join(&production.module));
             match source {
                 Ok(source) => wrong.extend(unbound(production, &source)),
-                Err(error) => wrong.push(format!("{}: {}: {error}", grammar.file, production.module)),
+                Err(error) => {
+                    wrong.push(format!("{}: {}: {error}", grammar.file, production.module))
+                }
             }
         }
     }
@@ -140,16 +152,22 @@ fn the_reader_sees_mistakes() {
     assert_eq!(error("a ::= \"b\" | \n"), "x:1: `a`: an empty alternative");
     assert_eq!(error("/* a"), "x:1: a comment is not closed");
 
-    let text = "/* Roots: a */\n/* src/x.rs */\na ::= 'b'\n  | [^c-e#x41-]+ [ wfc: once ]\nd ::= a\n";
+    let text =
+        "/* Roots: a */\n/* src/x.rs */\na ::= 'b'\n  | [^c-e#x41-]+ [ wfc: once ]\nd ::= a\n";
     let grammar = Grammar::read("x", text).unwrap();
     assert_eq!(grammar.unused(), ["d"]);
     let production = &grammar.productions[0];
     assert_eq!(production.text, "a ::= 'b' | [^c-e#x41-]+");
-    assert_eq!((production.constraints.as_slice(), production.module.as_str()), (&["once".to_owned()][..], "src/x.rs"));
+    assert_eq!(
+        (production.constraints.as_slice(), production.module.as_str()),
+        (&["once".to_owned()][..], "src/x.rs")
+    );
 
     let unbound = |source: &str| unbound(production, source).is_some();
     assert!(!unbound("/// `a ::= 'b' | [^c-e#x41-]+`\n#[inline]\nfn a() {}\n"));
-    assert!(!unbound("/// ```text\n/// a ::= 'b'\n///     | [^c-e#x41-]+\n/// ```\npub(crate) struct A;\n"));
+    assert!(!unbound(
+        "/// ```text\n/// a ::= 'b'\n///     | [^c-e#x41-]+\n/// ```\npub(crate) struct A;\n"
+    ));
     assert!(unbound("/// `a ::= 'b' | [^c-e#x41-]+`\nfn b() {}\n"));
     assert!(unbound("/// `a ::= 'b' | [^c-e#x41-]`\nfn a() {}\n"));
     assert!(unbound("fn a() {}\n"));

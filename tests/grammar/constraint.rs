@@ -29,7 +29,8 @@ pub(crate) fn holds(grammar: &Grammar, constraint: &str, part: &Part<'_>) -> boo
     let text = part.text;
     if let Some(most) = constraint.strip_prefix("at most ") {
         let number = text.trim_start_matches(['+', '-']);
-        return number.is_empty() || number.parse::<u128>().is_ok_and(|n| n <= most.parse().unwrap());
+        return number.is_empty()
+            || number.parse::<u128>().is_ok_and(|n| n <= most.parse().unwrap());
     }
     match constraint {
         "in force" => text.starts_with(part.escape),
@@ -62,7 +63,9 @@ pub(crate) fn holds(grammar: &Grammar, constraint: &str, part: &Part<'_>) -> boo
         "more than the root" => !negates_the_root(text),
         "domain" => domain(grammar, text),
         "path" => path_length(text) <= 255,
-        "no identifier" => text.len() != 64 || !text.bytes().all(|b| b"0123456789abcdef".contains(&b)),
+        "no identifier" => {
+            text.len() != 64 || !text.bytes().all(|b| b"0123456789abcdef".contains(&b))
+        }
         "128 characters" => text.len() <= 128,
         "64 digits" => text.len() == "sha256:".len() + 64,
         _ => {
@@ -79,7 +82,8 @@ fn blank(c: char) -> bool {
 fn json(constraint: &str, text: &str) -> bool {
     // Half of a surrogate pair is a character of the language, but not of this reader.
     let mut text = text.to_owned();
-    for (d, digit) in ["d", "D"].iter().flat_map(|d| "89abcdefABCDEF".chars().map(move |c| (d, c))) {
+    for (d, digit) in ["d", "D"].iter().flat_map(|d| "89abcdefABCDEF".chars().map(move |c| (d, c)))
+    {
         text = text.replace(&format!("\\u{d}{digit}"), "\\u0a");
     }
     let array: Option<Vec<Value>> = serde_json::from_str(&text).ok();
@@ -87,7 +91,9 @@ fn json(constraint: &str, text: &str) -> bool {
         array.as_ref().and_then(|array| array.iter().map(Value::as_str).collect());
     match constraint {
         "no other array" => array.is_none() || strings.is_some(),
-        "no empty member" => strings.is_none_or(|members| members.iter().all(|it| !it.trim().is_empty())),
+        "no empty member" => {
+            strings.is_none_or(|members| members.iter().all(|it| !it.trim().is_empty()))
+        }
         _ => strings.is_none_or(|members| {
             members.len() >= 2 && members.last().is_some_and(|last| !last.contains("<<"))
         }),
@@ -227,13 +233,16 @@ fn path_length(text: &str) -> usize {
 fn every_constraint_is_known_and_told_of() {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/grammar/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    let mut told: Vec<&str> =
-        readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
+    let (_, section) = readme.split_once("\n## Constraints\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut told: Vec<&str> = rows.map(|(name, _)| name).collect();
     let mut used = Vec::new();
     for grammar in FILES.map(Grammar::load) {
         for production in &grammar.productions {
             for constraint in &production.constraints {
-                let name = if constraint.starts_with("at most ") { "at most N" } else { constraint };
+                let name =
+                    if constraint.starts_with("at most ") { "at most N" } else { constraint };
                 used.push(name.to_owned());
             }
         }

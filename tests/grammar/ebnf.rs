@@ -12,15 +12,25 @@ pub(crate) const FILES: [&str; 4] = ["dockerfile", "word", "dockerignore", "refe
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expr {
     /// A text; a keyword stands for itself in any letter case.
-    Text { text: String, keyword: bool },
+    Text {
+        text: String,
+        keyword: bool,
+    },
     /// One character of these ranges, or one of no range.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     /// The production with this number.
     Symbol(usize),
     Sequence(Vec<Expr>),
     Choice(Vec<Expr>),
     /// `?`, `*` and `+`.
-    Repeat { inner: Box<Expr>, least: usize, most: usize },
+    Repeat {
+        inner: Box<Expr>,
+        least: usize,
+        most: usize,
+    },
     /// What the first derives and the second does not.
     Except(Box<Expr>, Box<Expr>),
 }
@@ -221,7 +231,11 @@ impl Reader<'_, '_> {
                 part
             });
         }
-        if parts.is_empty() { Err("an empty alternative".into()) } else { Ok(one_or(parts, Expr::Sequence)) }
+        if parts.is_empty() {
+            Err("an empty alternative".into())
+        } else {
+            Ok(one_or(parts, Expr::Sequence))
+        }
     }
 
     fn at_constraint(&self) -> bool {

@@ -71,8 +71,13 @@ impl<'g> Generator<'g> {
                 heights[number] = 1 + height(&production.expr, &heights);
             }
         }
-        let state =
-            State { escape: '\\', directive: false, line: false, given: Vec::new(), markers: Vec::new() };
+        let state = State {
+            escape: '\\',
+            directive: false,
+            line: false,
+            given: Vec::new(),
+            markers: Vec::new(),
+        };
         let (rng, out) = (Rng::new(seed), String::new());
         Self { grammar, rng, out, depth: 0, state, digits: None, heights, counts: vec![0; count] }
     }
@@ -84,7 +89,8 @@ impl<'g> Generator<'g> {
             self.out.clear();
             self.depth = 0;
             let given = Vec::new();
-            self.state = State { escape, directive: false, line: false, given, markers: Vec::new() };
+            self.state =
+                State { escape, directive: false, line: false, given, markers: Vec::new() };
             if self.production(number) && self.bodies(root) && self.is_read_back(root) {
                 return Sentence { text: self.out.clone(), escape: self.state.escape };
             }
@@ -142,11 +148,13 @@ impl<'g> Generator<'g> {
         }
         let opens = !self.state.line && ["from", "command", "arg", "trigger"].contains(&name);
         if opens {
-            (self.state.line, self.state.given, self.state.markers) = (true, Vec::new(), Vec::new());
+            (self.state.line, self.state.given, self.state.markers) =
+                (true, Vec::new(), Vec::new());
         }
         self.state.directive |= name == "directive";
         self.digits = production.constraints.iter().any(|it| it == "64 digits").then_some(64);
-        let derived = self.expr(&production.expr) && self.obeys(production.constraints.as_slice(), name, start);
+        let derived = self.expr(&production.expr)
+            && self.obeys(production.constraints.as_slice(), name, start);
         self.state.directive &= name != "directive";
         if !derived {
             return false;
@@ -276,7 +284,8 @@ impl<'g> Generator<'g> {
                     self.out.truncate(length);
                     self.state = state.clone();
                     let escape = self.state.escape;
-                    self.expr(whole) && !matches_expr(self.grammar, part, &self.out[length..], escape)
+                    self.expr(whole)
+                        && !matches_expr(self.grammar, part, &self.out[length..], escape)
                 })
             }
         }

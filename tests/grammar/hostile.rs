@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kiln::dockerfile::ast::{Dockerfile as Tree, Span};
 use kiln::dockerfile::heredoc::{body, is_single};
-use kiln::dockerfile::word::Expander;
+use kiln::dockerfile::word::{Environment, Expander};
 use kiln::dockerfile::{ArgumentError, Dockerfile, ParseError, ParseErrorKind};
 use kiln::dockerfile::{chmod, device, duration, mount};
 use kiln::dockerfile::{parse_trigger, port, signal};
@@ -19,8 +19,28 @@ use super::rng::Rng;
 
 /// What means something somewhere.
 const SNIPPETS: [&str; 22] = [
-    "\\\n", "`\n", "<<EOF", "<<-", "<<", "${", "}", "$", "\"", "'", "\\", "`", "--", "[", "\u{feff}", "#",
-    "# escape=`\n", "FROM a AS b\n", "\r", "\n", "**", "!",
+    "\\\n",
+    "`\n",
+    "<<EOF",
+    "<<-",
+    "<<",
+    "${",
+    "}",
+    "$",
+    "\"",
+    "'",
+    "\\",
+    "`",
+    "--",
+    "[",
+    "\u{feff}",
+    "#",
+    "# escape=`\n",
+    "FROM a AS b\n",
+    "\r",
+    "\n",
+    "**",
+    "!",
 ];
 
 /// Changes a text in one to four places.
@@ -73,10 +93,16 @@ fn line_and_column(text: &[u8], offset: usize) -> Option<(u32, usize)> {
 /// A span's first line is the one that its first byte is on, and its last byte is not below its last line.
 fn check_span(text: &[u8], span: Span, what: &str) {
     let Span { first_line, last_line, start, end } = span;
-    let place = |offset| line_and_column(text, offset).unwrap_or_else(|| panic!("{what}: {span:?} in {text:?}"));
+    let place = |offset| {
+        line_and_column(text, offset).unwrap_or_else(|| panic!("{what}: {span:?} in {text:?}"))
+    };
     let ((first, _), (last, _)) = (place(start), place(end));
     let lines = first_line == first && first <= last && last <= last_line;
-    assert!(start <= end && lines, "{what}: {span:?}, lines {first} to {last}: {:?}", String::from_utf8_lossy(text));
+    assert!(
+        start <= end && lines,
+        "{what}: {span:?}, lines {first} to {last}: {:?}",
+        String::from_utf8_lossy(text)
+    );
 }
 
 fn check_error(text: &[u8], error: &ParseError) {
@@ -108,7 +134,7 @@ fn read_dockerfile(text: &[u8]) {
 
 /// Reads a text as everything that is not a file.
 fn read_values(text: &str) {
-    let values: [&dyn Fn(&str) -> Option<String>; 2] = [&|_| None, &|_| Some("a b\\*\n\"".to_owned())];
+    let values: [Environment<'_>; 2] = [&|_| None, &|_| Some("a b\\*\n\"".to_owned())];
     for (env, escape) in values.into_iter().flat_map(|env| [(env, '\\'), (env, '`')]) {
         for switches in 0..16 {
             let expander = Expander {
@@ -128,7 +154,8 @@ fn read_values(text: &str) {
     let _ = mount::parse(text, &mut |word| Ok(word.to_owned()));
     let _ = (mount::from(text), device::device(text), port::port(text), signal::signal(text));
     let _ = (chmod::chmod(text).map(|it| it.apply(0o644, false)), duration::duration(text));
-    let _ = (is_single(text), wildcard::matches(text, "a/b"), wildcard::matches("a*[b-c]\\?", text));
+    let _ =
+        (is_single(text), wildcard::matches(text, "a/b"), wildcard::matches("a*[b-c]\\?", text));
     assert_eq!(wildcard::clean(&wildcard::clean(text)), wildcard::clean(text));
     if let Ok(reference) = Reference::parse(text) {
         assert_eq!(Reference::parse(&reference.to_string()), Ok(reference));

@@ -43,7 +43,8 @@ impl Reading<'_, '_> {
             Expr::Text { text, keyword } => {
                 let end = at + text.chars().count();
                 let found = self.places.get(end).map(|end| &self.text[self.places[at]..*end]);
-                let same = |found: &str| found == text || *keyword && found.eq_ignore_ascii_case(text);
+                let same =
+                    |found: &str| found == text || *keyword && found.eq_ignore_ascii_case(text);
                 found.is_some_and(same).then_some(end).into_iter().collect()
             }
             Expr::Class { negated, ranges } => {
