@@ -44,8 +44,8 @@ impl IgnoreError {
 
 /// Returns the patterns of an ignore file, cleaned.
 ///
-/// `ignore_file ::= (comment | ignore_line)*`
-pub fn read(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
+/// `patterns ::= #xFEFF? ("#" [^#xA]* #xA | (ignore_line - ([##xFEFF] [^#xA]*)) #xA)*`
+pub fn patterns(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
     const LONGEST_LINE: usize = 65535;
     let mut patterns = Vec::new();
     for (number, line) in text.split(|b| *b == b'\n').enumerate() {
@@ -62,7 +62,10 @@ pub fn read(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
     Ok(patterns)
 }
 
-/// `ignore_line ::= space* "!"? space* pattern space*`
+/// ```text
+/// ignore_line ::= [#x9#xB-#xD#x20]*
+///                 ("!"? [#x9#xB-#xD#x20]* (pattern - ("!" [^#xA]*)) (#x20+ pattern)* [#x9#xB-#xD#x20]*)?
+/// ```
 fn ignore_line(line: &str) -> Option<String> {
     let line = line.trim();
     if line.is_empty() {
@@ -149,7 +152,7 @@ impl Matcher {
 
     /// Returns the matcher of an ignore file.
     pub fn parse(text: &[u8]) -> Result<Self, IgnoreError> {
-        Self::new(read(text)?)
+        Self::new(patterns(text)?)
     }
 
     /// Says whether there is no pattern at all.
@@ -215,12 +218,12 @@ impl Matcher {
 
 #[cfg(test)]
 mod tests {
-    use super::{Matcher, Parents, read};
+    use super::{Matcher, Parents, patterns};
 
     #[test]
     fn lines_are_cleaned() {
         let text = b"\xEF\xBB\xBF# no\n #yes\r\n\n  ./a//b/ \n! /c\n/\n!\n";
-        assert_eq!(read(text).unwrap(), ["#yes", "a/b", "!c", "/", "!"]);
+        assert_eq!(patterns(text).unwrap(), ["#yes", "a/b", "!c", "/", "!"]);
     }
 
     #[test]

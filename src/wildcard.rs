@@ -84,7 +84,7 @@ fn match_chunk<'n>(chunk: &str, name: &'n str) -> Result<Option<&'n str>, BadPat
         let next = if failed { None } else { name.chars().next() };
         match c {
             '[' => {
-                let (matched, rest) = match_class(&chunk[1..], next)?;
+                let (matched, rest) = class(&chunk[1..], next)?;
                 failed |= !matched;
                 chunk = rest;
             }
@@ -105,7 +105,9 @@ fn match_chunk<'n>(chunk: &str, name: &'n str) -> Result<Option<&'n str>, BadPat
 }
 
 /// Matches a character against a class whose `[` was read; returns what follows `]`.
-fn match_class(class: &str, c: Option<char>) -> Result<(bool, &str), BadPattern> {
+///
+/// `class ::= "[" "^"? (class_member ("-" class_member)?)+ "]"`
+fn class(class: &str, c: Option<char>) -> Result<(bool, &str), BadPattern> {
     let (negated, mut class) = class.strip_prefix('^').map_or((false, class), |rest| (true, rest));
     let mut matched = false;
     let mut ranges = 0;
@@ -127,6 +129,11 @@ fn match_class(class: &str, c: Option<char>) -> Result<(bool, &str), BadPattern>
 }
 
 /// Reads one possibly escaped character of a class, which must not be the end of the pattern.
+///
+/// ```text
+/// class_member ::= "\" [#x21-#x2E#x3A-#x40#x5B-#x60#x7B-#x7E]
+///                | [^\#x5B#x5D^*?/#x9-#xD#x20#x85#xA0#x1680#x2000-#x200A#x2028#x2029#x202F#x205F#x3000-]
+/// ```
 fn class_member(class: &str) -> Result<(char, &str), BadPattern> {
     let text = match class.chars().next() {
         None | Some('-' | ']') => return Err(BadPattern),

@@ -200,7 +200,7 @@ fn ignore_files_agree() {
 
 fn ignore_file(differences: &mut Differences, row: &Value) {
     let what = format!("{} {}", row["id"], row["file"]);
-    let patterns = match dockerignore::read(row["file"].as_str().unwrap().as_bytes()) {
+    let patterns = match dockerignore::patterns(row["file"].as_str().unwrap().as_bytes()) {
         Ok(patterns) => patterns,
         Err(_) => {
             return differences.compare(&what, &json!("reader"), &row["error_from"]);

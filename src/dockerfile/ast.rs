@@ -69,6 +69,11 @@ pub struct Warning {
 }
 
 /// One FROM and what follows it.
+///
+/// ```text
+/// stage ::= blank* from blank* #xA
+///           (comment | blank* #xA | blank* command blank* #xA heredoc_body*)*
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Stage {
     /// Lower-cased name after AS; empty if it has none.
@@ -94,6 +99,8 @@ pub struct Stage {
 }
 
 /// One instruction with its surroundings.
+///
+/// `command ::= trigger | maintainer | onbuild`
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Command {
     /// What it says.
@@ -313,6 +320,8 @@ pub enum RunSecurity {
 }
 
 /// RUN --mount, read and checked; paths and names already expanded.
+///
+/// `mount ::= mount_option ("," mount_option)*`
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Mount {
     /// `type`

@@ -84,7 +84,7 @@ impl Chmod {
     }
 }
 
-/// `chmod ::= [0-7]+ | chmod_clause ("," chmod_clause)*`
+/// `chmod ::= "0"* [0-7] [0-7]? [0-7]? [0-7]? | chmod_clause ("," chmod_clause)*`
 pub fn chmod(text: &str) -> Result<Chmod, ChmodError> {
     let error = || ChmodError(text.to_owned());
     if text.starts_with(|c: char| c.is_ascii_digit()) {

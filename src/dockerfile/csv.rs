@@ -9,6 +9,8 @@ use nom::sequence::{delimited, terminated};
 use nom::{IResult, Parser};
 
 /// Splits a record; `None` if a quote stands where none may, or if there is nothing at all.
+///
+/// `csv_record ::= (csv_field ("," csv_field)*) - ""`
 pub(super) fn csv_record(text: &str) -> Option<Vec<String>> {
     let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
     if text.is_empty() {

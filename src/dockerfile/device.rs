@@ -57,7 +57,10 @@ pub fn device(text: &str) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// `device_option ::= "required" ("=" character*)? | ("name" "=")? character*`
+/// ```text
+/// device_option ::= 'required' ("=" boolean)? | 'name=' [^",#xA]+
+///                 | ([^",=#xA]+ - ('required' | 'name')) ("=" [^",#xA]*)?
+/// ```
 fn device_option(device: &mut Device, field: String) -> Result<(), DeviceError> {
     let (key, value) = match field.split_once('=') {
         Some((key, value)) => (key.to_lowercase(), Some(value)),

@@ -64,7 +64,11 @@ impl DirectiveReader {
     }
 }
 
-/// `directive ::= "#" space* directive_name space* "=" space* directive_value space*`
+/// ```text
+/// directive ::= blank* "#" blank* ('syntax' | 'check') [#x9#xC#xD#x20]* "=" directive_value #xA
+///             | blank* "#" blank* 'escape' [#x9#xC#xD#x20]* "="
+///               [#x9#xC#xD#x20]* escape [#x9#xC#xD#x20]* #xA
+/// ```
 fn directive(line: &str) -> Option<(String, String)> {
     setting(line.strip_prefix('#')?)
 }
@@ -77,13 +81,13 @@ fn setting(comment: &str) -> Option<(String, String)> {
     Some((name.to_ascii_lowercase(), directive_value(rest)?.to_owned()))
 }
 
-/// `directive_name ::= [a-zA-Z] [a-zA-Z0-9]*`
+/// A letter, then letters and digits.
 fn directive_name(input: &str) -> IResult<&str, &str> {
     let first = satisfy(|c| c.is_ascii_alphabetic());
     recognize((first, take_while(|c: char| c.is_ascii_alphanumeric()))).parse(input)
 }
 
-/// `directive_value ::= character+`
+/// `directive_value ::= [^#xA]* ([^#xA] - whitespace) [^#xA]*`
 ///
 /// A value of blanks alone is the last of them: at least one character is needed.
 fn directive_value(rest: &str) -> Option<&str> {

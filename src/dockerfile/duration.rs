@@ -64,7 +64,7 @@ pub fn duration(text: &str) -> Result<i64, DurationError> {
 /// The magnitude of the least 64-bit number.
 const LIMIT: u64 = 1 << 63;
 
-/// `duration_part ::= digit* ("." digit*)? unit`
+/// `duration_part ::= ([0-9]+ ("." [0-9]*)? | "." [0-9]+) unit`
 fn duration_part(input: &str) -> IResult<&str, (&str, Option<&str>, u64)> {
     let fraction = opt((char('.'), digit0).map(|(_, digits)| digits));
     (digit0, fraction, unit).parse(input)

@@ -10,7 +10,11 @@ use super::line::Reader;
 use super::source::Line;
 use super::{directive, heredoc, split};
 
-/// `dockerfile ::= directive* (comment | blank_line | logical_line heredoc_body*)*`
+/// ```text
+/// dockerfile ::= #xFEFF? directive*
+///                ((comment - directive) | blank* #xA | blank* arg blank* #xA)*
+///                (blank* arg blank* #xA (comment | blank* #xA)* | stage) stage*
+/// ```
 pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     let mut reader = Reader::new(text);
     let mut build = Build::default();
@@ -43,6 +47,11 @@ pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
 }
 
 /// Reads one ONBUILD trigger, as it was stored in an image.
+///
+/// ```text
+/// trigger ::= add | arg | cmd | copy | entrypoint | env | expose | healthcheck | label
+///           | run | shell | stopsignal | user | volume | workdir
+/// ```
 pub(super) fn trigger(text: &str) -> Result<Command, Vec<ParseError>> {
     let mut reader = Reader::new(text.as_bytes());
     let mut found = Vec::new();

@@ -85,19 +85,22 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// `flag_value ::= "true" | "false" | character*`
+    /// Checks all flags of an instruction against those that it takes.
     pub(super) fn parse(request: &Request<'_>, known: &[Known]) -> Result<Self, ParseError> {
         let mut options = Self::default();
         for flag in request.flags {
             let (name, value) = options
-                .check(request.keyword, flag, known)
+                .flag_value(request.keyword, flag, known)
                 .map_err(|error| request.line.error(flag.range.clone(), error))?;
             options.given.push((name, value, flag.range.clone()));
         }
         Ok(options)
     }
 
-    fn check(
+    /// Returns the name and the value of a flag that is one of the known.
+    ///
+    /// `flag_value ::= [^#xA]*`
+    fn flag_value(
         &self,
         instruction: &str,
         flag: &Flag,

@@ -22,7 +22,9 @@ enum Token {
     Literal(char),
 }
 
-/// `pattern ::= ("*" | "?" | "\" [*?\/}] | character)*`
+/// ```text
+/// pattern ::= ("*" | "?" | "\" [*?\] | escape [/}] | "$" name | "${" name "}" | ([^'"$\/}*?] - escape))*
+/// ```
 fn pattern(text: impl IntoIterator<Item = char>) -> Result<Vec<Token>, WordError> {
     let mut text = text.into_iter().peekable();
     if text.peek() == Some(&'\u{feff}') {

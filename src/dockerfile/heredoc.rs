@@ -24,7 +24,7 @@ pub(super) fn heredocs(line: &str) -> Result<Vec<Heredoc>, HeredocError> {
     words.iter().filter_map(|word| heredoc(word).transpose()).collect()
 }
 
-/// `heredoc ::= digit* "<<" "-"? space* heredoc_name`
+/// `heredoc ::= [0-9]* "<<" ("-" | [#x9#x20]*) heredoc_name`
 pub(super) fn heredoc(word: &str) -> Result<Option<Heredoc>, HeredocError> {
     let Ok((_, (fd, chomp, delimiter))) = marker(word) else { return Ok(None) };
     let Some((name, expand)) = heredoc_name(delimiter)? else { return Ok(None) };
@@ -33,7 +33,10 @@ pub(super) fn heredoc(word: &str) -> Result<Option<Heredoc>, HeredocError> {
     Ok(Some(Heredoc { name, content: String::new(), expand, chomp, fd }))
 }
 
-/// `heredoc_name ::= [^<]+`
+/// ```text
+/// heredoc_name ::= [A-Za-z0-9_.] [A-Za-z0-9_.-]*
+///                | "'" [A-Za-z0-9_.#x20-]+ "'" | '"' [A-Za-z0-9_.#x20-]+ '"'
+/// ```
 ///
 /// Returns nothing if this is not exactly one word, else the name and whether the body is expanded: it is unless
 /// some part of the name was quoted.

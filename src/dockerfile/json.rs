@@ -37,14 +37,14 @@ pub(super) fn form(text: &str) -> Form {
     }
 }
 
-/// `json_array ::= "[" (json_string ("," json_string)*)? "]"`
+/// `json_array ::= "[" blanks (json_string blanks ("," blanks json_string blanks)*)? "]"`
 fn json_array(input: &str) -> IResult<&str, Vec<String>> {
     let member = delimited(blanks, json_string, blanks);
     let members = alt((separated_list0(char(','), member), value(Vec::new(), tag(""))));
     delimited(char('['), preceded(blanks, members), (blanks, char(']'), blanks)).parse(input)
 }
 
-/// `json_string ::= '"' (json_escape | [^"\#x00-#x1F])* '"'`
+/// `json_string ::= '"' ([^"\#x0-#x1F] | json_escape)* '"'`
 fn json_string(input: &str) -> IResult<&str, String> {
     let plain = take_while1(|c: char| c >= ' ' && c != '"' && c != '\\');
     let parts = fold_many0(
@@ -58,7 +58,10 @@ fn json_string(input: &str) -> IResult<&str, String> {
     delimited(char('"'), parts, char('"')).parse(input)
 }
 
-/// `json_escape ::= "\" (["\/bfnrt] | "u" hex hex hex hex)`
+/// ```text
+/// json_escape ::= "\" ('"' | "\" | "/" | "b" | "f" | "n" | "r" | "t"
+///                     | "u" [0-9A-Fa-f] [0-9A-Fa-f] [0-9A-Fa-f] [0-9A-Fa-f])
+/// ```
 fn json_escape(input: &str) -> IResult<&str, String> {
     let simple = map(one_of("\"\\/bfnrt"), |c| {
         match c {
@@ -96,6 +99,7 @@ fn unit(input: &str) -> IResult<&str, u16> {
     preceded(char('u'), map_res(digits, |hex| u16::from_str_radix(hex, 16))).parse(input)
 }
 
+/// `blanks ::= [#x9#xD#x20]*`
 fn blanks(input: &str) -> IResult<&str, &str> {
     take_while(|c| matches!(c, ' ' | '\t' | '\n' | '\r')).parse(input)
 }

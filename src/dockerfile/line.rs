@@ -23,6 +23,10 @@ pub(super) struct Reader<'t> {
     comments: Vec<String>,
     directives: DirectiveReader,
     /// The escape character that holds from here on.
+    ///
+    /// ```text
+    /// escape ::= "\" | "`"
+    /// ```
     pub(super) escape: char,
     /// What was tolerated so far.
     pub(super) warnings: Vec<Warning>,
@@ -74,7 +78,10 @@ impl<'t> Reader<'t> {
         Span { first_line: line, last_line: line, start: self.position, end: self.position }
     }
 
-    /// `logical_line ::= (line_part continuation (comment | blank_line)*)* line_part newline`
+    /// ```text
+    /// logical_line ::= (([^#xA]* - ([^#xA]* escape)) continuation (comment | blank* #xA)*)*
+    ///                  (([^#xA]* #xA) - (([^#xA]* - ([^#xA]* escape)) continuation))
+    /// ```
     pub(super) fn logical_line(&mut self) -> Result<Option<Line>, ParseError> {
         while let Some(physical) = self.physical()? {
             let mut content = physical.content();
@@ -137,7 +144,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// `continuation ::= escape [ \t]* newline`
+    /// `continuation ::= escape [#x9#x20]* #xD* #xA`
     fn continuation<'l>(&self, content: &'l [u8]) -> (&'l [u8], bool) {
         let kept = content.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
         match content[..kept].strip_suffix(&[self.escape as u8]) {
@@ -174,7 +181,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// `heredoc_body ::= body_line* tab* heredoc_name newline`
+    /// `heredoc_body ::= ([^#xA]* #xA)* #x9* heredoc_name #xD* #xA`
     pub(super) fn heredoc_body(
         &mut self,
         line: &mut Line,
@@ -221,7 +228,7 @@ enum Content {
     Text,
 }
 
-/// `comment ::= space* "#" character* newline`
+/// `comment ::= blank* "#" [^#xA]* #xA`
 fn comment(content: &[u8]) -> Content {
     match trim_start(content).first() {
         Some(b'#') => Content::Comment,

@@ -52,6 +52,10 @@ pub fn parse_trigger(text: &str) -> Result<ast::Command, Vec<ParseError>> {
 }
 
 /// Reads a boolean as Go does.
+///
+/// ```text
+/// boolean ::= "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False"
+/// ```
 pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

@@ -133,7 +133,7 @@ pub fn from(text: &str) -> Option<String> {
     named.next().map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
 }
 
-/// `mount ::= mount_option ("," mount_option)*`
+/// Reads and checks the options of a [`Mount`], its values expanded.
 pub fn parse(
     text: &str,
     expand: &mut dyn FnMut(&str) -> Result<String, WordError>,
@@ -153,7 +153,7 @@ struct Draft {
 }
 
 impl Draft {
-    /// `mount_option ::= mount_flag | mount_key "=" character*`
+    /// `mount_option ::= mount_flag | mount_key`
     fn mount_option(
         &mut self,
         field: &str,
@@ -164,10 +164,10 @@ impl Draft {
         };
         let key = key.to_lowercase();
         let value = expand(value).map_err(|error| MountError::Word { key: key.clone(), error })?;
-        self.set(&key, value)
+        self.mount_key(&key, value)
     }
 
-    /// `mount_flag ::= "readonly" | "ro" | "readwrite" | "rw" | "required"`
+    /// `mount_flag ::= 'readonly' | 'ro' | 'readwrite' | 'rw' | 'required'`
     fn mount_flag(&mut self, key: &str, field: &str) -> Result<(), MountError> {
         match key {
             "readonly" | "ro" => self.readonly = Some(true),
@@ -178,8 +178,14 @@ impl Draft {
         Ok(())
     }
 
-    /// `mount_key ::= "type" | "from" | "source" | "src" | "target" | "dst" | "destination" | "size" | "id" | …`
-    fn set(&mut self, key: &str, value: String) -> Result<(), MountError> {
+    /// ```text
+    /// mount_key ::= 'type=' kind | 'from=' [^$",#xA]*
+    ///             | ('source' | 'src' | 'target' | 'dst' | 'destination' | 'id' | 'env') "=" [^",#xA]*
+    ///             | ('readonly' | 'ro' | 'readwrite' | 'rw' | 'required') "=" boolean
+    ///             | 'sharing=' sharing | 'size=' size | ('uid' | 'gid') "=" number
+    ///             | 'mode=' (number - ([0-9]* [89] [0-9]*))
+    /// ```
+    fn mount_key(&mut self, key: &str, value: String) -> Result<(), MountError> {
         match key {
             "type" => self.mount.kind = kind(&value)?,
             "from" => self.mount.from = value,
@@ -261,6 +267,7 @@ fn name(kind: MountKind) -> &'static str {
     }
 }
 
+/// `kind ::= 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh'`
 fn kind(value: &str) -> Result<MountKind, MountError> {
     const KINDS: [MountKind; 5] =
         [MountKind::Bind, MountKind::Cache, MountKind::Tmpfs, MountKind::Secret, MountKind::Ssh];
@@ -269,6 +276,7 @@ fn kind(value: &str) -> Result<MountKind, MountError> {
     found.ok_or_else(|| one_of("type", value, &KINDS.map(name)))
 }
 
+/// `sharing ::= 'shared' | 'private' | 'locked'`
 fn sharing(value: &str) -> Result<Sharing, MountError> {
     match value.to_lowercase().as_str() {
         "shared" => Ok(Sharing::Shared),
@@ -294,6 +302,7 @@ fn boolean(key: &str, value: &str) -> Result<bool, MountError> {
     super::boolean(value).ok_or_else(|| invalid(key, value, "use `true` or `false`"))
 }
 
+/// `number ::= [0-9]+`
 fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountError> {
     let remedy = if radix == 8 {
         "use an octal number such as `0700`"
@@ -307,6 +316,11 @@ fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountError> {
 }
 
 /// Reads a size with an optional binary unit: `64m`, `1.5 GiB`, `100`.
+///
+/// ```text
+/// size ::= "+"? ([0-9]+ ("." [0-9]*)? | "." [0-9]+) " "?
+///          (('k' | 'm' | 'g' | 't' | 'p') ('b' | 'ib')? | 'b')?
+/// ```
 fn size(value: &str) -> Result<i64, MountError> {
     let error = || invalid("size", value, "use a size such as `64m`");
     let last =

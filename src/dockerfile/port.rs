@@ -95,7 +95,7 @@ impl PortError {
 
 /// The parts of a word.
 struct Parts<'t> {
-    address: &'t str,
+    front: &'t str,
     host: &'t str,
     range: &'t str,
     name: &'t str,
@@ -106,28 +106,28 @@ fn parts(text: &str) -> Result<Parts<'_>, PortError> {
     let mut parts = text.rsplitn(3, ':');
     let container = parts.next().unwrap_or_default();
     let host = parts.next().unwrap_or_default();
-    let address = parts.next().unwrap_or_default();
+    let front = parts.next().unwrap_or_default();
     let (range, name) = container.split_once('/').unwrap_or((container, ""));
     if range.is_empty() {
         return Err(PortError::Port(text.to_owned()));
     }
     let (_, protocol) =
         all_consuming(protocol).parse(name).map_err(|_| PortError::Protocol(name.to_owned()))?;
-    Ok(Parts { address, host, range, name, protocol })
+    Ok(Parts { front, host, range, name, protocol })
 }
 
 /// Says how a word is written, also if an address or a number in it is wrong; nothing if not even the protocol is one.
 pub fn notation(text: &str) -> Option<Notation> {
     let parts = parts(text).ok()?;
     let upper_case = parts.name.chars().any(|c| c.is_ascii_uppercase());
-    let published = !parts.host.is_empty() || !parts.address.is_empty();
+    let published = !parts.host.is_empty() || !parts.front.is_empty();
     Some(Notation { upper_case, published })
 }
 
-/// `port ::= ((address ":")? port_range? ":")? port_range ("/" protocol)?`
+/// `port ::= ((address? ":")? port_range? ":")? port_range ("/" protocol)?`
 pub fn port(text: &str) -> Result<PortRange, PortError> {
-    let Parts { address, host, range, protocol, .. } = parts(text)?;
-    check_address(address)?;
+    let Parts { front, host, range, protocol, .. } = parts(text)?;
+    address(front)?;
     let (first, last) = read_range(range)?;
     if !host.is_empty() {
         let (host_first, host_last) = read_range(host)?;
@@ -139,7 +139,7 @@ pub fn port(text: &str) -> Result<PortRange, PortError> {
     Ok(PortRange { first, last, protocol })
 }
 
-/// `protocol ::= "tcp" | "udp" | "sctp" | ""`
+/// `protocol ::= ('tcp' | 'udp' | 'sctp')?`
 fn protocol(input: &str) -> IResult<&str, Protocol> {
     alt((
         value(Protocol::Tcp, tag_no_case("tcp")),
@@ -150,15 +150,16 @@ fn protocol(input: &str) -> IResult<&str, Protocol> {
     .parse(input)
 }
 
-fn check_address(address: &str) -> Result<(), PortError> {
-    let inner = match address.strip_prefix('[') {
+/// `address ::= "["? ([0-9]+ ("." [0-9]+)+ | [0-9A-Fa-f]* (":" [0-9A-Fa-f]*)+ ("." [0-9]+)*) "]"?`
+fn address(text: &str) -> Result<(), PortError> {
+    let inner = match text.strip_prefix('[') {
         Some(open) => open.strip_suffix(']'),
-        None => Some(address),
+        None => Some(text),
     };
     match inner {
-        Some("") if address.is_empty() => Ok(()),
+        Some("") if text.is_empty() => Ok(()),
         Some(inner) if inner.parse::<IpAddr>().is_ok() => Ok(()),
-        Some(_) | None => Err(PortError::Address(address.to_owned())),
+        Some(_) | None => Err(PortError::Address(text.to_owned())),
     }
 }
 
@@ -176,7 +177,7 @@ fn port_range(input: &str) -> IResult<&str, (u16, u16)> {
     Ok((rest, (first, last.map_or(first, |(_, last)| last))))
 }
 
-/// `port_number ::= "+"? digit+`
+/// `port_number ::= "+"? [0-9]+`
 fn port_number(input: &str) -> IResult<&str, u16> {
     map_res((opt(char('+')), digit1), |(_, digits): (_, &str)| digits.parse()).parse(input)
 }

@@ -60,7 +60,7 @@ const NAMES: [(&str, i64); 36] = [
     ("RTMAX", 64),
 ];
 
-/// `signal ::= [+-]? digit+ | "SIG"? signal_name`
+/// `signal ::= [+-]? [0-9]+ | 'SIG'? signal_name`
 ///
 /// Any number but zero is taken, as the reference takes it.
 pub fn signal(text: &str) -> Result<i64, SignalError> {
@@ -69,15 +69,22 @@ pub fn signal(text: &str) -> Result<i64, SignalError> {
         return if number == 0 { Err(error()) } else { Ok(number) };
     }
     let upper = text.to_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
-        return Ok(*number);
-    }
-    realtime(name).ok_or_else(error)
+    signal_name(upper.strip_prefix("SIG").unwrap_or(&upper)).ok_or_else(error)
 }
 
-/// Reads `RTMIN+1` to `RTMIN+15` and `RTMAX-14` to `RTMAX-1`.
-fn realtime(name: &str) -> Option<i64> {
+/// Returns the number of a name in capitals without `SIG`.
+///
+/// ```text
+/// signal_name ::= 'ABRT' | 'ALRM' | 'BUS' | 'CHLD' | 'CLD' | 'CONT' | 'FPE' | 'HUP' | 'ILL' | 'INT' | 'IO'
+///               | 'IOT' | 'KILL' | 'PIPE' | 'POLL' | 'PROF' | 'PWR' | 'QUIT' | 'SEGV' | 'STKFLT' | 'STOP'
+///               | 'SYS' | 'TERM' | 'TRAP' | 'TSTP' | 'TTIN' | 'TTOU' | 'URG' | 'USR1' | 'USR2' | 'VTALRM'
+///               | 'WINCH' | 'XCPU' | 'XFSZ'
+///               | 'RTMIN' ("+" ([1-9] | "1" [0-5]))? | 'RTMAX' ("-" ([1-9] | "1" [0-4]))?
+/// ```
+fn signal_name(name: &str) -> Option<i64> {
+    if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Some(*number);
+    }
     let plain = |digits: &str| digits.parse::<i64>().ok().filter(|n| n.to_string() == digits);
     if let Some(digits) = name.strip_prefix("RTMIN+") {
         return plain(digits).filter(|n| (1..=15).contains(n)).map(|n| 34 + n);

@@ -50,7 +50,8 @@ impl Line {
 
     /// Returns the place of the whole instruction.
     pub(super) fn whole(&self) -> Span {
-        let (start, first_line) = self.locate(0);
+        // Not where the text begins: an escape character alone on its line stands above that.
+        let Piece { source: start, line: first_line, .. } = self.pieces[0];
         Span { first_line, last_line: self.last_line, start, end: self.end.max(start) }
     }
 
@@ -78,5 +79,20 @@ impl Line {
     fn piece(&self, offset: usize) -> &Piece {
         let after = self.pieces.partition_point(|piece| piece.at <= offset);
         &self.pieces[after - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Span};
+
+    #[test]
+    fn an_instruction_begins_where_its_first_line_does() {
+        // `\`, a line feed and `RUN x`.
+        let mut line = Line::new(Vec::new(), 0, 1);
+        line.push(b"", 0, 1);
+        line.push(b"RUN x", 2, 2);
+        assert_eq!(line.whole(), Span { first_line: 1, last_line: 2, start: 0, end: 7 });
+        assert_eq!(line.span(0..3), Span { first_line: 2, last_line: 2, start: 2, end: 5 });
     }
 }

@@ -33,31 +33,34 @@ pub(super) struct Parts<'t> {
 }
 
 /// Blanks that separate words; a no-break space does not.
-pub(super) fn is_blank(c: char) -> bool {
+///
+/// `blank ::= [#x9#xB-#xD#x20]`
+pub(super) fn blank(c: char) -> bool {
     matches!(c, '\t' | '\x0b' | '\x0c' | '\r' | ' ')
 }
 
-/// `instruction ::= keyword (space+ flag)* (space+ arguments)?`
+/// `instruction ::= keyword (blank+ flag)* (blank+ "--")? (blank+ [^#xA]*)?`
 pub(super) fn instruction(text: &str, escape: char) -> Parts<'_> {
     let start = text.len() - text.trim_start().len();
     let trimmed = text.trim();
     let (after, keyword) = keyword(trimmed).unwrap_or(("", trimmed));
     let after_start = start + trimmed.len() - after.len();
     let (mut flags, consumed) = flags(after.as_bytes(), escape as u8);
+    // Reading bytes may stop inside a character; what follows starts with the next whole one.
+    let whole = |at: usize| (at..after.len()).find(|at| after.is_char_boundary(*at));
     for flag in &mut flags {
-        flag.range = after_start + flag.range.start..after_start + flag.range.end;
+        let end = whole(flag.range.end).unwrap_or(after.len());
+        flag.range = after_start + flag.range.start..after_start + end;
     }
-    // Reading bytes may stop inside a character; the arguments start with the next whole one.
-    let consumed = (consumed..=after.len()).find(|at| after.is_char_boundary(*at));
-    let tail = &after[consumed.unwrap_or(after.len())..];
+    let tail = &after[whole(consumed).unwrap_or(after.len())..];
     let rest = tail.trim();
     let rest_start = after_start + after.len() - tail.trim_start().len();
     Parts { keyword, keyword_range: start..start + keyword.len(), flags, rest, rest_start }
 }
 
-/// `keyword ::= [^ \t]+`
+/// `keyword ::= ([^#xA] - blank)+`
 fn keyword(input: &str) -> IResult<&str, &str> {
-    terminated(take_while(|c| !is_blank(c)), take_while(is_blank)).parse(input)
+    terminated(take_while(|c| !blank(c)), take_while(blank)).parse(input)
 }
 
 /// Returns the flags and how many bytes they take.
@@ -65,7 +68,7 @@ fn flags(bytes: &[u8], escape: u8) -> (Vec<Flag>, usize) {
     let mut found = Vec::new();
     let mut at = 0;
     loop {
-        at += bytes[at..].iter().take_while(|b| is_space(**b)).count();
+        at += bytes[at..].iter().take_while(|b| whitespace(char::from(**b))).count();
         let Ok((rest, text)) = flag(escape, &bytes[at..]) else { return (found, at) };
         let range = at..bytes.len() - rest.len();
         at = range.end;
@@ -76,9 +79,9 @@ fn flags(bytes: &[u8], escape: u8) -> (Vec<Flag>, usize) {
     }
 }
 
-/// `flag ::= "--" (quoted | flag_escape | [^ \t'"])*`
+/// `flag ::= "--" (quoted | flag_escape | ([#x21#x23-#x26#x28-#x7E] - escape))+`
 fn flag(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
-    let plain = |b: &u8| !is_space(*b) && !matches!(b, b'\'' | b'"') && *b != escape;
+    let plain = |b: &u8| !whitespace(char::from(*b)) && !matches!(b, b'\'' | b'"') && *b != escape;
     let part = alt((
         map(nom::combinator::verify(byte, plain), |b| String::from(b as char)),
         |i| quoted(escape, i),
@@ -91,7 +94,10 @@ fn flag(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
     preceded(tag("--".as_bytes()), fold_many0(part, || "--".to_owned(), join)).parse(input)
 }
 
-/// `quoted ::= "'" (flag_escape | [^'])* "'" | '"' (flag_escape | [^"])* '"'`
+/// ```text
+/// quoted ::= "'" (flag_escape | ([^'#xA] - escape))* "'"
+///          | '"' (flag_escape | ([^"#xA] - escape))* '"'
+/// ```
 fn quoted(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
     let (rest, quote) = alt((tag("'".as_bytes()), tag("\"".as_bytes()))).parse(input)?;
     let quote = quote[0];
@@ -104,7 +110,7 @@ fn quoted(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
     terminated(fold_many0(part, String::new, join), opt(tag(&[quote][..]))).parse(rest)
 }
 
-/// `flag_escape ::= escape character?`
+/// `flag_escape ::= escape [#x0-#x9#xB-#x7F]`
 fn flag_escape(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
     let escaped = opt(recognize(take(1_usize)));
     preceded(tag(&[escape][..]), escaped)
@@ -112,9 +118,11 @@ fn flag_escape(escape: u8, input: &[u8]) -> IResult<&[u8], String> {
         .parse(input)
 }
 
-/// Whitespace among the characters of Latin-1.
-fn is_space(b: u8) -> bool {
-    (b as char).is_whitespace()
+/// White space as Unicode has it.
+///
+/// `whitespace ::= [#x9-#xD#x20#x85#xA0#x1680#x2000-#x200A#x2028#x2029#x202F#x205F#x3000]`
+pub(super) fn whitespace(c: char) -> bool {
+    c.is_whitespace()
 }
 
 #[cfg(test)]
@@ -143,5 +151,15 @@ mod tests {
     fn escapes_protect() {
         assert_eq!(flags("RUN --a=b\\ c 'x'"), (vec!["--a=b c".into()], "'x'".into()));
         assert_eq!(flags("ADD --chown=é a b").0, ["--chown=Ã©"]);
+    }
+
+    #[test]
+    fn a_range_ends_after_a_whole_character() {
+        let text = "COPY --chown=à a /";
+        let parts = instruction(text, '\\');
+        // The second byte of `à` is a blank of Latin-1, where the flag ends.
+        assert_eq!(parts.flags[0].text, "--chown=Ã");
+        assert_eq!(&text[parts.flags[0].range.clone()], "--chown=à");
+        assert_eq!(parts.rest, "a /");
     }
 }

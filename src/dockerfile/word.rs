@@ -101,6 +101,10 @@ pub struct Names {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expander {
     /// The escape character.
+    ///
+    /// ```text
+    /// escape ::= "\" | "`"
+    /// ```
     pub escape: char,
     /// Leaves a variable that is not set as written.
     pub skip_unset_env: bool,
@@ -217,6 +221,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads up to the stop character, or to the end.
+    ///
+    /// ```text
+    /// until ::= (single_quoted | double_quoted | substitution | escaped | heredoc_marker
+    ///           | ([^'"$<}] - escape))*
+    /// ```
     fn until(
         &mut self,
         stop: Option<char>,
@@ -233,7 +242,7 @@ impl<'a> Scan<'a> {
         result
     }
 
-    /// `word ::= (single_quoted | double_quoted | substitution | escaped | character)*`
+    /// `word ::= until ("}" until)* escape?`
     fn word(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), WordError> {
         let mut result = String::new();
         let mut words = Words::default();
@@ -275,7 +284,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `escaped ::= escape character?`
+    /// `escaped ::= escape [#x0-#x10FFFF]`
     fn escaped(&mut self) -> String {
         let mut kept = String::new();
         kept.extend(self.next().filter(|_| self.raw_escapes));
@@ -283,7 +292,7 @@ impl<'a> Scan<'a> {
         kept
     }
 
-    /// `heredoc_marker ::= "<" ("<" [ \t\r]*)?`
+    /// `heredoc_marker ::= "<" ("<" [#x9#xD#x20]*)?`
     fn heredoc_marker(&mut self) -> String {
         let length = if self.rest.starts_with("<<") {
             2 + self.rest[2..].bytes().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count()
@@ -304,7 +313,7 @@ impl<'a> Scan<'a> {
         Ok(if self.engine.raw_quotes { whole } else { &inside[..end] }.to_owned())
     }
 
-    /// `double_quoted ::= '"' (substitution | escaped | [^"])* '"'`
+    /// `double_quoted ::= '"' (substitution | escaped | ([^"$] - escape))* '"'`
     fn double_quoted(&mut self) -> Result<String, WordError> {
         let mut result = String::new();
         result.extend(self.next().filter(|_| self.engine.raw_quotes));
@@ -336,7 +345,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `substitution ::= "$" name | "${" name modifier? "}" | "$"`
+    /// ```text
+    /// substitution ::= "$" name | "${" name modifier? "}" | "${" (("+" until) | ("%" pattern) | replace) "}"
+    ///                | "$"
+    /// ```
     fn substitution(&mut self) -> Result<String, WordError> {
         self.next();
         if self.peek() != Some('{') {
@@ -358,7 +370,7 @@ impl<'a> Scan<'a> {
         self.modifier(name)
     }
 
-    /// `modifier ::= ":"? [-+?] word | [#%] pattern | "/" "/"? pattern "/" word`
+    /// `modifier ::= alternative | trim | replace`
     fn modifier(&mut self, name: &str) -> Result<String, WordError> {
         match self.next() {
             Some('}') => {
@@ -388,6 +400,8 @@ impl<'a> Scan<'a> {
     }
 
     /// `${name-word}`, `${name+word}` and `${name?word}`; with `:`, an empty variable counts as unset.
+    ///
+    /// `alternative ::= ":"? [-+?] until`
     fn alternative(&mut self, name: &str, kind: char, colon: bool) -> Result<String, WordError> {
         let (word, _) = self.until(Some('}'), false)?;
         let value = self.value(name);
@@ -411,6 +425,8 @@ impl<'a> Scan<'a> {
     }
 
     /// `${name#pattern}` and `${name%pattern}`; doubled, the longest match goes.
+    ///
+    /// `trim ::= ("#" "#"? | "%" "%"?) pattern ("/" pattern)*`
     fn trim(&mut self, name: &str, kind: char) -> Result<String, WordError> {
         let (pattern, _) = self.until(Some('}'), true)?;
         let value = self.value(name);
@@ -430,6 +446,8 @@ impl<'a> Scan<'a> {
     }
 
     /// `${name/pattern/word}`; with two slashes, every match is replaced.
+    ///
+    /// `replace ::= ("//" pattern | "/" (pattern - "")) "/" until`
     fn replace(&mut self, name: &str) -> Result<String, WordError> {
         let every = self.peek() == Some('/');
         if every {
@@ -473,17 +491,22 @@ impl<'a> Scan<'a> {
 fn name(input: &str) -> IResult<&str, &str> {
     let special = recognize(satisfy(|c| "@*#?-$!".contains(c)));
     let ordinary = recognize((
-        satisfy(|c| c == '_' || is_letter(c)),
-        take_while(|c| c == '_' || is_letter(c) || is_digit(c)),
+        satisfy(|c| c == '_' || letter(c)),
+        take_while(|c| c == '_' || letter(c) || digit(c)),
     ));
-    alt((take_while1(is_digit), special, ordinary)).parse(input)
+    alt((take_while1(digit), special, ordinary)).parse(input)
 }
 
-fn is_letter(c: char) -> bool {
+/// `letter ::= [A-Za-z#xC0-#xD6#xD8-#xF6#xF8-#x24F#x391-#x3A1#x3A3-#x3C9#x410-#x44F#x4E00-#x9FFF]`
+fn letter(c: char) -> bool {
     c.is_alphabetic() && !c.is_numeric()
 }
 
-fn is_digit(c: char) -> bool {
+/// ```text
+/// digit ::= [0-9#x660-#x669#x6F0-#x6F9#x7C0-#x7C9#x966-#x96F#x9E6-#x9EF#xA66-#xA6F]
+///         | [#xAE6-#xAEF#xB66-#xB6F#xE50-#xE59#xED0-#xED9#xF20-#xF29#xFF10-#xFF19]
+/// ```
+fn digit(c: char) -> bool {
     c.is_ascii_digit() || is_decimal(c)
 }
 

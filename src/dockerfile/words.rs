@@ -12,9 +12,11 @@ use nom::combinator::{opt, recognize, verify};
 use nom::multi::{many0_count, many1_count};
 use nom::{IResult, Parser};
 
-use super::split::is_blank;
+use super::split::{blank, whitespace};
 
 /// A word and where it stands in the text.
+///
+/// `word ::= ([^#xA] - whitespace)+ - ("--" [^#xA]*)`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word<'t> {
     pub(super) text: &'t str,
@@ -38,9 +40,12 @@ pub(super) fn quoted_words(text: &str, escape: char) -> Vec<Word<'_>> {
     words
 }
 
-/// `raw_word ::= (raw_single_quoted | raw_double_quoted | raw_escape | [^ \t'"])+`
+/// ```text
+/// raw_word ::= (raw_single_quoted | raw_double_quoted | raw_escape
+///              | ([^'"] - (whitespace | escape)))+
+/// ```
 fn raw_word(escape: char, input: &str) -> IResult<&str, &str> {
-    let plain = satisfy(|c| !c.is_whitespace() && !matches!(c, '\'' | '"') && c != escape);
+    let plain = satisfy(|c| !whitespace(c) && !matches!(c, '\'' | '"') && c != escape);
     let part = alt((
         recognize(plain),
         raw_single_quoted,
@@ -50,19 +55,19 @@ fn raw_word(escape: char, input: &str) -> IResult<&str, &str> {
     recognize(many1_count(part)).parse(input)
 }
 
-/// `raw_single_quoted ::= "'" [^']* "'"?`
+/// `raw_single_quoted ::= "'" [^'#xA]* "'"`
 fn raw_single_quoted(input: &str) -> IResult<&str, &str> {
     recognize((char('\''), take_while(|c| c != '\''), opt(char('\'')))).parse(input)
 }
 
-/// `raw_double_quoted ::= '"' (raw_escape | [^"])* '"'?`
+/// `raw_double_quoted ::= '"' (raw_escape | ([^"#xA] - escape))* '"'`
 fn raw_double_quoted(escape: char, input: &str) -> IResult<&str, &str> {
     let plain = recognize(satisfy(|c| c != '"' && c != escape));
     let part = alt((plain, |i| raw_escape(escape, i)));
     recognize((char('"'), many0_count(part), opt(char('"')))).parse(input)
 }
 
-/// `raw_escape ::= escape character?`
+/// `raw_escape ::= escape [^#xA]`
 fn raw_escape(escape: char, input: &str) -> IResult<&str, &str> {
     recognize((verify(anychar, |c| *c == escape), opt(anychar))).parse(input)
 }
@@ -89,7 +94,7 @@ fn ends_in_lone_escape(word: &str, escape: char) -> bool {
 pub(super) fn blank_words(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start = 0;
-    for part in text.split(is_blank) {
+    for part in text.split(blank) {
         if !part.is_empty() {
             words.push(Word { text: part, range: start..start + part.len() });
         }

@@ -7,6 +7,11 @@ use super::IgnoreError;
 use super::program::Program;
 
 /// A pattern in the form in which it is matched.
+///
+/// ```text
+/// pattern ::= ("*" | "?" | class | "\" [#x21-#x2E#x3A-#x40#x5B-#x60#x7B-#x7E]
+///             | [^*?\#x5B#x9-#xD#x20#x85#xA0#x1680#x2000-#x200A#x2028#x2029#x202F#x205F#x3000])+
+/// ```
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,

@@ -26,6 +26,8 @@ const DEFAULT_TAG: &str = "latest";
 const PATH_LIMIT: usize = 255;
 
 /// The name of an image or of a repository.
+///
+/// `reference ::= (host_and_port "/")? remote`
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     domain: String,
@@ -133,6 +135,8 @@ impl Reference {
     }
 
     /// Returns the digest that was given.
+    ///
+    /// `digest ::= "sha256:" [0-9a-f]+`
     pub fn digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -239,51 +243,54 @@ fn split_domain(text: &str) -> (&str, String) {
 
 type Remote<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
 
-/// `remote-name [":" tag] ["@" digest]`
+/// `remote ::= remote_name (":" tag_name)? ("@" digest)?`
 fn remote(text: &str) -> IResult<&str, Remote<'_>> {
     let digest = preceded(char('@'), verify(rest, |digest: &str| digest.contains(':')));
     all_consuming((remote_name, opt(preceded(char(':'), tag_name)), opt(digest))).parse(text)
 }
 
-/// `path-component ["/" path-component]*`
+/// `remote_name ::= path_component ("/" path_component)*`
 fn remote_name(text: &str) -> IResult<&str, &str> {
     recognize(separated_list1(char('/'), path_component)).parse(text)
 }
 
-/// `alpha-numeric [separator alpha-numeric]*`
+/// `path_component ::= alpha_numeric (separator alpha_numeric)*`
 fn path_component(text: &str) -> IResult<&str, &str> {
     recognize((alpha_numeric, many0_count((separator, alpha_numeric)))).parse(text)
 }
 
+/// `alpha_numeric ::= [a-z0-9]+`
 fn alpha_numeric(text: &str) -> IResult<&str, &str> {
     take_while1(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())(text)
 }
 
-/// `"." | "_" | "__" | "-"+`
+/// `separator ::= "." | "_" | "__" | "-"+`
 fn separator(text: &str) -> IResult<&str, &str> {
     alt((tag("."), tag("__"), tag("_"), recognize(many1_count(char('-'))))).parse(text)
 }
 
-/// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
+/// `tag_name ::= [A-Za-z0-9_] [A-Za-z0-9_.-]*`
+///
+/// At most 128 characters.
 fn tag_name(text: &str) -> IResult<&str, &str> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let more = move |c: char| word(c) || matches!(c, '.' | '-');
     recognize((take_while_m_n(1, 1, word), take_while_m_n(0, 127, more))).parse(text)
 }
 
-/// `(domain-name | "[" IPv6 "]") [":" port]`
+/// `host_and_port ::= (domain_name | "[" [0-9A-Fa-f:]+ "]") (":" [0-9]+)?`
 fn host_and_port(text: &str) -> IResult<&str, &str> {
     let address = take_while1(|c: char| c.is_ascii_hexdigit() || c == ':');
     let bracketed = delimited(char('['), address, char(']'));
     recognize((alt((domain_name, bracketed)), opt((char(':'), digit1)))).parse(text)
 }
 
-/// `domain-component ["." domain-component]*`
+/// `domain_name ::= domain_component ("." domain_component)*`
 fn domain_name(text: &str) -> IResult<&str, &str> {
     recognize(separated_list1(char('.'), domain_component)).parse(text)
 }
 
-/// Letters, digits and dashes; no dash first or last.
+/// `domain_component ::= [A-Za-z0-9] ([A-Za-z0-9-]* [A-Za-z0-9])?`
 fn domain_component(text: &str) -> IResult<&str, &str> {
     let component = take_while1(|c: char| c.is_ascii_alphanumeric() || c == '-');
     verify(component, |it: &str| !it.starts_with('-') && !it.ends_with('-')).parse(text)

@@ -6,7 +6,7 @@ use super::super::flags::Options;
 use super::super::json::Form;
 use super::Request;
 
-/// `command_line ::= json_array | character*`
+/// `command_line ::= json_array | word (blank+ word)*`
 pub(super) fn command_line(
     request: &Request<'_>,
     name: &'static str,
@@ -21,19 +21,19 @@ pub(super) fn command_line(
     })
 }
 
-/// `cmd ::= command_line`
+/// `cmd ::= 'CMD' (blank+ command_line)?`
 pub(super) fn cmd(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Options::parse(request, &[])?;
     command_line(request, "CMD").map(Instruction::Cmd)
 }
 
-/// `entrypoint ::= command_line`
+/// `entrypoint ::= 'ENTRYPOINT' (blank+ command_line)?`
 pub(super) fn entrypoint(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Options::parse(request, &[])?;
     command_line(request, "ENTRYPOINT").map(Instruction::Entrypoint)
 }
 
-/// `shell ::= json_array`
+/// `shell ::= 'SHELL' blank+ (json_array - ("[" blanks "]"))`
 pub(super) fn shell(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Options::parse(request, &[])?;
     let command = command_line(request, "SHELL")?;

@@ -7,7 +7,11 @@ use super::super::heredoc;
 use super::super::json::Form;
 use super::Request;
 
-const COPY: [Known; 6] = [
+/// ```text
+/// copy_flags ::= "--from=" flag_value | "--chown=" flag_value | "--chmod=" flag_value
+///              | "--exclude=" flag_value | ("--link" | "--parents") ("=" ('true' | 'false'))?
+/// ```
+const COPY_FLAGS: [Known; 6] = [
     ("chown", Takes::Text),
     ("from", Takes::Text),
     ("chmod", Takes::Text),
@@ -16,7 +20,12 @@ const COPY: [Known; 6] = [
     ("parents", Takes::Switch),
 ];
 
-const ADD: [Known; 7] = [
+/// ```text
+/// add_flags ::= "--chown=" flag_value | "--chmod=" flag_value | "--checksum=" flag_value
+///             | "--exclude=" flag_value
+///             | ("--link" | "--keep-git-dir" | "--unpack") ("=" ('true' | 'false'))?
+/// ```
+const ADD_FLAGS: [Known; 7] = [
     ("chown", Takes::Text),
     ("chmod", Takes::Text),
     ("link", Takes::Switch),
@@ -26,10 +35,10 @@ const ADD: [Known; 7] = [
     ("exclude", Takes::List),
 ];
 
-/// `copy ::= sources`
+/// `copy ::= 'COPY' (blank+ copy_flags)* blank+ sources`
 pub(super) fn copy(request: &Request<'_>) -> Result<Instruction, ParseError> {
     let Sources { paths, inline, dest } = sources(request, "COPY")?;
-    let options = Options::parse(request, &COPY)?;
+    let options = Options::parse(request, &COPY_FLAGS)?;
     Ok(Instruction::Copy(Copy {
         sources: paths,
         inline,
@@ -43,10 +52,10 @@ pub(super) fn copy(request: &Request<'_>) -> Result<Instruction, ParseError> {
     }))
 }
 
-/// `add ::= sources`
+/// `add ::= 'ADD' (blank+ add_flags)* blank+ sources`
 pub(super) fn add(request: &Request<'_>) -> Result<Instruction, ParseError> {
     let Sources { paths, inline, dest } = sources(request, "ADD")?;
-    let options = Options::parse(request, &ADD)?;
+    let options = Options::parse(request, &ADD_FLAGS)?;
     Ok(Instruction::Add(Add {
         sources: paths,
         inline,
@@ -71,7 +80,7 @@ struct Sources {
     dest: String,
 }
 
-/// `sources ::= json_array | ((path | heredoc) space+)+ path`
+/// `sources ::= json_array | (word | heredoc) (blank+ (word | heredoc))* blank+ word`
 fn sources(request: &Request<'_>, name: &'static str) -> Result<Sources, ParseError> {
     let mut words = match request.form(name)? {
         Form::Strings(members) => members,

@@ -7,10 +7,13 @@ use nom::{IResult, Parser};
 
 use super::super::ast::Stage;
 use super::super::error::{ArgumentError, ParseError};
-use super::super::flags::{Options, Takes};
+use super::super::flags::{Known, Options, Takes};
 use super::{Request, doc_comment};
 
-/// `from ::= image (space+ "AS" space+ stage_name)?`
+/// `from_flags ::= "--platform=" flag_value`
+const FROM_FLAGS: [Known; 1] = [("platform", Takes::Text)];
+
+/// `from ::= 'FROM' (blank+ from_flags)* blank+ word (blank+ 'AS' blank+ stage_name)?`
 pub(super) fn from(request: &Request<'_>) -> Result<Stage, ParseError> {
     let words = request.words();
     let (base, name) = match words.as_slice() {
@@ -25,7 +28,7 @@ pub(super) fn from(request: &Request<'_>) -> Result<Stage, ParseError> {
         }
         _ => return Err(request.error(ArgumentError::From)),
     };
-    let options = Options::parse(request, &[("platform", Takes::Text)])?;
+    let options = Options::parse(request, &FROM_FLAGS)?;
     Ok(Stage {
         doc: doc_comment(&request.line.comments, &name),
         name,
@@ -40,7 +43,7 @@ pub(super) fn from(request: &Request<'_>) -> Result<Stage, ParseError> {
     })
 }
 
-/// `stage_name ::= [a-z] [a-z0-9_.-]*`
+/// `stage_name ::= [A-Za-z] [A-Za-z0-9_.-]*`
 fn stage_name(input: &str) -> IResult<&str, &str> {
     let first = satisfy(|c| c.is_ascii_lowercase());
     let other = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);

@@ -9,7 +9,11 @@ use super::super::flags::{Known, Options, Takes};
 use super::super::json::{self, Form};
 use super::Request;
 
-const FLAGS: [Known; 5] = [
+/// ```text
+/// healthcheck_flags ::= ("--interval=" | "--timeout=" | "--start-period=" | "--start-interval=") interval
+///                     | "--retries=" retries
+/// ```
+const HEALTHCHECK_FLAGS: [Known; 5] = [
     ("interval", Takes::Text),
     ("timeout", Takes::Text),
     ("start-period", Takes::Text),
@@ -17,7 +21,10 @@ const FLAGS: [Known; 5] = [
     ("retries", Takes::Text),
 ];
 
-/// `healthcheck ::= "NONE" | "CMD" space+ command_line`
+/// ```text
+/// healthcheck ::= 'HEALTHCHECK' (blank+ healthcheck_flags)* blank+
+///                 ('NONE' | 'CMD' blank+ (command_line - ("[" blanks "]")))
+/// ```
 ///
 /// Flags in front of NONE are not looked at, as the reference does not.
 pub(super) fn healthcheck(request: &Request<'_>) -> Result<Instruction, ParseError> {
@@ -38,7 +45,7 @@ pub(super) fn healthcheck(request: &Request<'_>) -> Result<Instruction, ParseErr
             ..Healthcheck::default()
         }));
     }
-    let options = Options::parse(request, &FLAGS)?;
+    let options = Options::parse(request, &HEALTHCHECK_FLAGS)?;
     if kind != "CMD" {
         let kind = ArgumentError::HealthcheckKind(word.to_owned());
         return Err(request.argument_error(0..end, kind));
@@ -65,6 +72,7 @@ pub(super) fn healthcheck(request: &Request<'_>) -> Result<Instruction, ParseErr
     }))
 }
 
+/// `interval ::= (duration - ([^#xA]* [#xB5#x3BC] [^#xA]*))?`
 fn interval(
     request: &Request<'_>,
     options: &Options,
@@ -84,6 +92,7 @@ fn interval(
     })
 }
 
+/// `retries ::= ("+"? [0-9]+ | "-" "0"+)?`
 fn retries(request: &Request<'_>, options: &Options) -> Result<u32, ParseError> {
     let Some((value, range)) = options.given("retries").filter(|(value, _)| !value.is_empty())
     else {

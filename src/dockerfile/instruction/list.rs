@@ -6,7 +6,7 @@ use super::super::flags::Options;
 use super::super::json::Form;
 use super::Request;
 
-/// `expose ::= character+ (space+ character+)*`
+/// `expose ::= 'EXPOSE' blank+ word (blank+ word)*`
 ///
 /// What the words mean is known once they are expanded.
 pub(super) fn expose(request: &Request<'_>) -> Result<Instruction, ParseError> {
@@ -18,7 +18,7 @@ pub(super) fn expose(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Ok(Instruction::Expose(ports))
 }
 
-/// `volume ::= json_array | path (space+ path)*`
+/// `volume ::= 'VOLUME' blank+ ((json_array - ("[" blanks "]")) | word (blank+ word)*)`
 pub(super) fn volume(request: &Request<'_>) -> Result<Instruction, ParseError> {
     let paths: Vec<String> = match request.form("VOLUME")? {
         Form::Strings(members) => members,

@@ -115,7 +115,7 @@ pub(super) fn takes_heredocs(parts: &Parts<'_>, escape: char) -> bool {
     }
 }
 
-/// `arguments ::= add | arg | cmd | copy | entrypoint | env | expose | from | healthcheck | label | maintainer | …`
+/// Reads the arguments of the instruction that the keyword names.
 pub(super) fn arguments(request: &Request<'_>) -> Result<Parsed, ParseError> {
     let instruction = match request.keyword.to_ascii_uppercase().as_str() {
         "FROM" => return from::from(request).map(Parsed::Stage),

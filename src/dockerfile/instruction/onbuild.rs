@@ -6,7 +6,7 @@ use super::super::flags::Options;
 use super::super::split;
 use super::{Request, arguments};
 
-/// `onbuild ::= keyword (space+ arguments)?`
+/// `onbuild ::= 'ONBUILD' blank+ trigger`
 pub(super) fn onbuild(request: &Request<'_>) -> Result<Instruction, ParseError> {
     request.need_argument("ONBUILD")?;
     Options::parse(request, &[])?;

@@ -5,21 +5,21 @@
 use super::super::ast::{ArgDefinition, Instruction, KeyValue};
 use super::super::error::{ArgumentError, ParseError};
 use super::super::flags::Options;
-use super::super::split::is_blank;
+use super::super::split::blank;
 use super::super::words::quoted_words;
 use super::{Request, doc_comment};
 
-/// `env ::= pairs`
+/// `env ::= 'ENV' blank+ pairs`
 pub(super) fn env(request: &Request<'_>) -> Result<Instruction, ParseError> {
     pairs(request, "ENV").map(Instruction::Env)
 }
 
-/// `label ::= pairs`
+/// `label ::= 'LABEL' blank+ pairs`
 pub(super) fn label(request: &Request<'_>) -> Result<Instruction, ParseError> {
     pairs(request, "LABEL").map(Instruction::Label)
 }
 
-/// `pairs ::= pair (space+ pair)* | legacy_pair`
+/// `pairs ::= pair (blank+ pair)* | legacy_pair`
 fn pairs(request: &Request<'_>, name: &'static str) -> Result<Vec<KeyValue>, ParseError> {
     let words = quoted_words(request.rest, request.escape);
     let mut found = Vec::new();
@@ -46,22 +46,24 @@ fn pairs(request: &Request<'_>, name: &'static str) -> Result<Vec<KeyValue>, Par
     Ok(found)
 }
 
-/// `pair ::= [^=]* "=" raw_word?`
+/// `pair ::= (raw_word - (("--" [^#xA]*) | ([^#xA]* "=" [^#xA]*))) "=" raw_word?`
 fn pair(word: &str) -> Option<KeyValue> {
     let (key, value) = word.split_once('=')?;
     Some(KeyValue { key: key.to_owned(), value: value.to_owned(), legacy: false })
 }
 
-/// `legacy_pair ::= [^= \t]+ space+ character+`
+/// ```text
+/// legacy_pair ::= (([^='"] - (whitespace | escape))+ - ("--" [^#xA]*)) blank+ word (blank+ word)*
+/// ```
 fn legacy_pair(request: &Request<'_>, name: &'static str) -> Result<KeyValue, ParseError> {
-    let Some((key, value)) = request.rest.split_once(is_blank) else {
+    let Some((key, value)) = request.rest.split_once(blank) else {
         return Err(request.error(ArgumentError::NoValue(name)));
     };
-    let value = value.trim_start_matches(is_blank);
+    let value = value.trim_start_matches(blank);
     Ok(KeyValue { key: key.to_owned(), value: value.to_owned(), legacy: true })
 }
 
-/// `arg ::= arg_definition (space+ arg_definition)*`
+/// `arg ::= 'ARG' (blank+ arg_definition)+`
 ///
 /// Flags are not looked at, as the reference does not.
 pub(super) fn arg(request: &Request<'_>) -> Result<Instruction, ParseError> {
@@ -79,7 +81,9 @@ pub(super) fn arg(request: &Request<'_>) -> Result<Instruction, ParseError> {
     Ok(Instruction::Arg(definitions))
 }
 
-/// `arg_definition ::= [^=]+ ("=" raw_word?)?`
+/// ```text
+/// arg_definition ::= (raw_word - (("--" [^#xA]*) | ([^#xA]* "=" [^#xA]*) | (escape whitespace))) ("=" raw_word?)?
+/// ```
 fn arg_definition(word: &str, comments: &[String]) -> Option<ArgDefinition> {
     let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v.to_owned())));
     let doc = doc_comment(comments, key);

@@ -7,17 +7,23 @@ use super::super::{device, mount};
 use super::Request;
 use super::command::command_line;
 
-const FLAGS: [Known; 4] = [
+/// ```text
+/// run_flags ::= "--mount=" mount | "--network=" network | "--security=" security | "--device=" device
+/// ```
+const RUN_FLAGS: [Known; 4] = [
     ("mount", Takes::List),
     ("network", Takes::Text),
     ("security", Takes::Text),
     ("device", Takes::List),
 ];
 
-/// `run ::= command_line`
+/// ```text
+/// run ::= 'RUN' (blank+ run_flags)*
+///         (blank+ (command_line | (word blank+)* heredoc (blank+ (word | heredoc))*))?
+/// ```
 pub(super) fn run(request: &Request<'_>) -> Result<Instruction, ParseError> {
     let command = command_line(request, "RUN")?;
-    let options = Options::parse(request, &FLAGS)?;
+    let options = Options::parse(request, &RUN_FLAGS)?;
     for (text, range) in options.list("mount") {
         mount::check(&text).map_err(|error| request.line.error(range, error))?;
     }

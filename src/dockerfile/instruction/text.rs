@@ -5,12 +5,12 @@ use super::super::error::ParseError;
 use super::super::flags::Options;
 use super::Request;
 
-/// `maintainer ::= character+`
+/// `maintainer ::= 'MAINTAINER' blank+ argument`
 pub(super) fn maintainer(request: &Request<'_>) -> Result<Instruction, ParseError> {
     argument(request, "MAINTAINER").map(Instruction::Maintainer)
 }
 
-/// `stopsignal ::= character+`
+/// `stopsignal ::= 'STOPSIGNAL' blank+ argument`
 ///
 /// Flags are not looked at, as the reference does not; the signal is checked once it is expanded.
 pub(super) fn stopsignal(request: &Request<'_>) -> Result<Instruction, ParseError> {
@@ -18,16 +18,17 @@ pub(super) fn stopsignal(request: &Request<'_>) -> Result<Instruction, ParseErro
     Ok(Instruction::Stopsignal(request.rest.to_owned()))
 }
 
-/// `user ::= character+`
+/// `user ::= 'USER' blank+ argument`
 pub(super) fn user(request: &Request<'_>) -> Result<Instruction, ParseError> {
     argument(request, "USER").map(Instruction::User)
 }
 
-/// `workdir ::= character+`
+/// `workdir ::= 'WORKDIR' blank+ argument`
 pub(super) fn workdir(request: &Request<'_>) -> Result<Instruction, ParseError> {
     argument(request, "WORKDIR").map(Instruction::Workdir)
 }
 
+/// `argument ::= word (blank+ word)*`
 fn argument(request: &Request<'_>, name: &'static str) -> Result<String, ParseError> {
     request.need_argument(name)?;
     Options::parse(request, &[])?;
