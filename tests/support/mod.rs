@@ -12,6 +12,14 @@ pub(crate) struct Kiln {
     directory: tempfile::TempDir,
 }
 
+impl Drop for Kiln {
+    fn drop(&mut self) {
+        // The process that flushes a store may put its record into a directory that is just being removed.
+        let path = self.directory.path();
+        let _ = (0..10).find(|_| kiln::fs::remove_tree(path).is_ok());
+    }
+}
+
 /// How a run of kiln ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
