@@ -321,7 +321,7 @@ pub enum RunSecurity {
 
 /// RUN --mount, read and checked; paths and names already expanded.
 ///
-/// `mount ::= mount_option ("," mount_option)*`
+/// `mount ::= ('type=' kind ",")? mount_option ("," mount_option)*`
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Mount {
     /// `type`

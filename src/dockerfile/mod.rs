@@ -25,6 +25,7 @@ mod instruction;
 mod json;
 mod line;
 pub mod mount;
+mod name;
 pub mod port;
 pub mod signal;
 mod source;
