@@ -97,3 +97,21 @@ pub(crate) fn ended(output: Output) -> Ended {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
+
+/// Runs a tool of a Debian package and returns what it prints.
+pub(crate) fn tool(package: &str, name: &str, arguments: &[&str]) -> String {
+    printed(package, Command::new(name).args(arguments))
+}
+
+/// Runs a command of a Debian package, whose success is expected, and returns what it prints.
+pub(crate) fn printed(package: &str, command: &mut Command) -> String {
+    // Also root may have no /usr/sbin in PATH.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}; this test needs it: apt-get install {package}")
+    });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
