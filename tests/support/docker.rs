@@ -71,8 +71,8 @@ impl Docker {
 
     /// Loads an archive and returns what `docker inspect` says of the image.
     pub(crate) fn load(&self, archive: &Path, image: &str) -> serde_json::Value {
-        let archive = archive.to_str().unwrap();
-        assert_eq!(self.run(&["load", "--input", archive]), format!("Loaded image: {image}\n"));
+        let loaded = self.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]);
+        assert_eq!(loaded.lines().last(), Some(format!("Loaded image: {image}").as_str()));
         let inspected = self.run(&["image", "inspect", image]);
         let mut images: serde_json::Value = serde_json::from_str(&inspected).unwrap();
         images[0].take()

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod docker;
+pub(crate) mod podman;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
