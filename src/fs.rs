@@ -44,6 +44,13 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Returns whether less than 1 MiB is left where a path lies: hardly a program can write there.
+pub fn has_no_space(path: &Path) -> bool {
+    // What cannot be found out is not claimed.
+    rustix::fs::statvfs(path)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 1 << 20)
+}
+
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, PathError>;
 

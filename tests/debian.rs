@@ -42,7 +42,8 @@ fn sources(release: &str) -> Vec<PathBuf> {
     let further = further.map(|entry| entry.unwrap().path());
     let names_release = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().any(|line| !line.starts_with('#') && line.split(' ').any(|w| w == release))
+        text.lines()
+            .any(|line| !line.starts_with('#') && line.split_whitespace().any(|w| w == release))
     };
     let all = [PathBuf::from("/etc/apt/sources.list")].into_iter().chain(further);
     let mut sources: Vec<_> = all.filter(names_release).collect();
