@@ -34,11 +34,21 @@ impl PathError {
 
     /// Returns whether the cause is a full file system or quota.
     pub fn is_full(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
+        is_full(&self.source)
     }
+}
+
+/// Returns whether an error says that a file system or quota is full.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Returns whether less than 1 MiB is left where a path lies: hardly a program can write there.
+pub fn has_no_space(path: &Path) -> bool {
+    // What cannot be found out is not claimed.
+    rustix::fs::statvfs(path)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 1 << 20)
 }
 
 /// A result whose error names its path.

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{BASE, Kiln, ended};
+use support::{BASE, Kiln};
 
 /// Builds and compares exit code and error report.
 fn fails(dockerfile: &str, code: i32, report: &str) {
@@ -168,23 +168,6 @@ fn a_secret_that_is_required() {
 }
 
 #[test]
-fn a_disk_that_is_full() {
-    let kiln = Kiln::new();
-    let state = kiln.path("state");
-    std::fs::create_dir(&state).unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-        .arg(&state)
-        .status();
-    assert!(mounted.unwrap().success(), "root is needed");
-    let ended = kiln.build(BASE, &[]);
-    std::process::Command::new("umount").arg(&state).status().unwrap();
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.error().contains("No space left on device"), "{}", ended.stderr);
-    assert_eq!(kiln.build(BASE, &[]).code, Some(0), "with space the build works");
-}
-
-#[test]
 fn an_interrupted_build_leaves_nothing() {
     let kiln = Kiln::new();
     kiln.file("Dockerfile", &format!("{BASE}RUN echo started; sleep 317\n"));
@@ -207,31 +190,6 @@ fn an_interrupted_build_leaves_nothing() {
     assert_eq!(std::fs::read_dir(kiln.path("state/tmp")).unwrap().count(), 0);
     let next = kiln.build(BASE, &[]);
     assert_eq!((next.code, next.cached()), (Some(0), 2), "{}", next.stderr);
-}
-
-#[test]
-fn two_builds_at_once_run_a_shared_step_once() {
-    let kiln = Kiln::new();
-    let text = format!(
-        "{BASE}RUN --mount=type=cache,target=/c echo run >> /c/log; sleep 0.3; cat /c/log > /runs\n"
-    );
-    kiln.file("Dockerfile", &text);
-    let spawn = || kiln.command(&["build", "--progress", "plain", "-t", "x", "."]).output();
-    let (first, second) = std::thread::scope(|scope| {
-        let other = scope.spawn(spawn);
-        (spawn(), other.join().unwrap())
-    });
-    let (first, second) = (ended(first.unwrap()), ended(second.unwrap()));
-    assert_eq!(
-        (first.code, second.code),
-        (Some(0), Some(0)),
-        "{}\n{}",
-        first.stderr,
-        second.stderr
-    );
-    assert_eq!(first.stdout, second.stdout);
-    let runs = kiln.run(&["run", "x", "cat", "/runs"]);
-    assert_eq!(runs.stdout, "run\n");
 }
 
 #[test]

@@ -1,17 +1,25 @@
 //! Errors as diagnostics: whose fault, where, why, what to try.
 
+use std::error::Error;
+
 use super::Inputs;
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
-use crate::fs::PathError;
+use crate::fs::{PathError, is_full};
 use crate::graph::{FilesSource, Lowered, Op};
-use crate::snapshot::SnapshotError;
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
 
+/// The remedy if the last cause is a full disk, whatever was being done: archives are written in many places.
+fn full_disk(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    let found = chain.any(|cause| cause.downcast_ref().is_some_and(is_full));
+    found.then(|| "the disk is full: free some space".to_owned())
+}
+
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
-    let hint = error.is_full().then(|| "the disk is full: free some space".to_owned());
+    let hint = full_disk(&error);
     let blame = if error.is_not_found() { Blame::Input } else { Blame::Machine };
     vec![Diagnostic::new(blame, error.to_string()).hint(hint).causes_of(&error)]
 }
@@ -27,12 +35,13 @@ pub(super) fn docker_config(error: &crate::registry::ConfigError) -> Vec<Diagnos
 
 pub(super) fn source(error: &SourceError) -> Vec<Diagnostic> {
     let diagnostic = Diagnostic::new(blame_of(error), error.to_string());
-    vec![diagnostic.hint(error.hint()).causes_of(error)]
+    vec![diagnostic.hint(error.hint().or_else(|| full_disk(error))).causes_of(error)]
 }
 
 fn blame_of(error: &SourceError) -> Blame {
     use crate::registry::RegistryError;
     match error {
+        _ if full_disk(error).is_some() => Blame::Machine,
         SourceError::Ignore { .. }
         | SourceError::ImageNotFound { .. }
         | SourceError::Checksum { .. }
@@ -57,11 +66,6 @@ pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
         ExportError::Format(_) => (Blame::Input, None),
         ExportError::Store(error) => (Blame::Machine, error.hint()),
         ExportError::Source(error) => (blame_of(error), error.hint()),
-        ExportError::Path(error) | ExportError::Snapshot(SnapshotError::Path(error))
-            if error.is_full() =>
-        {
-            (Blame::Machine, Some("the disk is full: free some space".to_owned()))
-        }
         ExportError::Path(_)
         | ExportError::Snapshot(_)
         | ExportError::Layer(_)
@@ -69,6 +73,7 @@ pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
         | ExportError::Canceled => (Blame::Machine, None),
     };
     let message = format!("cannot write the image: {error}");
+    let hint = hint.or_else(|| full_disk(error));
     vec![Diagnostic::new(blame, message).hint(hint).causes_of(error)]
 }
 
@@ -121,6 +126,7 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
         }
         _ => {}
     }
+    diagnostic.hint = diagnostic.hint.or_else(|| full_disk(&error));
     diagnostic = diagnostic.causes_of(&error);
     diagnostic.place = vertex.span.map(|span| inputs.place(span));
     vec![diagnostic]

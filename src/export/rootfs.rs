@@ -33,6 +33,14 @@ fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
     Ok(tree)
 }
 
+/// Names what could not be written to, which packing does not know.
+fn written_to(error: LayerError, name: impl FnOnce(std::io::Error) -> ExportError) -> ExportError {
+    match error {
+        LayerError::Write(error) => name(error),
+        error => error.into(),
+    }
+}
+
 pub(super) fn export_tar(
     exporter: &Exporter<'_>,
     image: &Image,
@@ -46,16 +54,15 @@ pub(super) fn export_tar(
         Some(Dest::Stdout) => {
             let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
             let packed = pack(&changes, &contents, &options, &mut out);
-            packed.map_err(|error| match error {
-                LayerError::Write(error) => ExportError::Stdout(error),
-                error => error.into(),
-            })?;
+            packed.map_err(|error| written_to(error, ExportError::Stdout))?;
             std::io::Write::flush(&mut out).map_err(ExportError::Stdout)?;
         }
         Some(Dest::Path(path)) => {
             let file = Unfinished::beside(path)?;
             let mut out = BufWriter::with_capacity(1 << 20, file);
-            pack(&changes, &contents, &options, &mut out)?;
+            let fail = PathError::of("write", path);
+            let packed = pack(&changes, &contents, &options, &mut out);
+            packed.map_err(|error| written_to(error, |error| fail(error).into()))?;
             let file =
                 out.into_inner().map_err(|e| PathError::of("write", path)(e.into_error()))?;
             file.persist(path)?;

@@ -4,6 +4,7 @@ use super::error::StepError;
 use super::mounts::{Mounted, mount_all};
 use super::{Progress, Solver, user};
 use crate::event::{Cancel, Event, StepId, Stream};
+use crate::fs::has_no_space;
 use crate::graph::{Run, RunNetwork, VertexId};
 use crate::layer::{Contents, DirectoryContents, Metadata, Tree, diff_upper};
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
@@ -116,7 +117,7 @@ impl Solver<'_> {
         if exit.is_success() {
             return Ok(());
         }
-        let how = match exit {
+        let mut how = match exit {
             Exit::Code(code) => format!("exited with code {code}"),
             Exit::Signal { number, out_of_memory: true } => {
                 format!("was killed by signal {number}; memory had run out")
@@ -125,6 +126,11 @@ impl Solver<'_> {
                 format!("was killed by signal {number}")
             }
         };
+        // What it wrote is still there: its directory goes when the step has ended.
+        let state = self.store.root();
+        if has_no_space(state) {
+            how.push_str(&format!("; no space is left in `{}`", state.display()));
+        }
         Err(StepError::Command { command: shorten(&run.args.join(" ")), how, output: tail.lines() })
     }
 }

@@ -14,7 +14,13 @@ const PROBE: u64 = 1 << 20;
 pub fn read(input: impl Read + Send, store: &Store) -> Result<Tree, SourceError> {
     let spool = tempfile::tempfile_in(store.scratch());
     let mut spool = spool.map_err(PathError::of("create a file in", store.scratch()))?;
-    Ok(read_archive(decoder(input).map_err(LayerError::Read)?, &mut spool, Limits::default())?)
+    let plain = decoder(input).map_err(LayerError::Read)?;
+    read_archive(plain, &mut spool, Limits::default()).map_err(|error| match error {
+        LayerError::Write(source) => {
+            PathError::of("write to a file in", store.scratch())(source).into()
+        }
+        error => error.into(),
+    })
 }
 
 /// Returns whether a file is an archive that ADD unpacks, which its content alone decides.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::SourceError;
 use crate::digest::{DiffId, Digest, Sha256Hasher};
 use crate::event::Cancel;
+use crate::fs::is_full;
 use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
 use crate::snapshot::flavour;
 
@@ -59,6 +60,8 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
     match error {
         LayerError::Path(error) => error.into(),
         LayerError::Write(_) => error.into(),
+        // What is read is kept at the same time: here the reading is not what failed.
+        LayerError::Read(source) if is_full(&source) => LayerError::Write(source).into(),
         error => {
             let mut text = format!("cannot be unpacked: {error}");
             let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod docker;
+pub(crate) mod podman;
 pub(crate) mod tars;
 
 use std::path::{Path, PathBuf};
@@ -136,4 +138,25 @@ pub(crate) fn ended(output: Output) -> Ended {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs a tool of a Debian package and returns what it prints.
+pub(crate) fn tool(package: &str, name: &str, arguments: &[&str]) -> String {
+    printed(package, Command::new(name).args(arguments))
+}
+
+/// Runs a command of a Debian package, whose success is expected, and returns what it prints.
+pub(crate) fn printed(package: &str, command: &mut Command) -> String {
+    let output = on_path(command).stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}; this test needs it: apt-get install {package}")
+    });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Lets a command be found, and find, what is in /usr/sbin: root's PATH may lack it.
+pub(crate) fn on_path(command: &mut Command) -> &mut Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"))
 }

@@ -1,0 +1,7 @@
+#include <math.h>
+
+#include "greet.h"
+
+double hypotenuse(double a, double b) {
+    return sqrt(a * a + b * b);
+}
