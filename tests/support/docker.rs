@@ -83,7 +83,7 @@ impl Drop for Docker {
     fn drop(&mut self) {
         // Asked politely, the daemon ends its containerd and unmounts what it mounted.
         let pid = rustix::process::Pid::from_child(&self.daemon);
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         drop(self.daemon.wait());
     }
 }
