@@ -82,8 +82,8 @@ impl Docker {
 impl Drop for Docker {
     fn drop(&mut self) {
         // Asked politely, the daemon ends its containerd and unmounts what it mounted.
-        let pid = self.daemon.id().to_string();
-        drop(Command::new("kill").args(["-TERM", &pid]).status());
+        let pid = rustix::process::Pid::from_child(&self.daemon);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         drop(self.daemon.wait());
     }
 }

@@ -132,6 +132,23 @@ impl Kiln {
     }
 }
 
+impl Drop for Kiln {
+    fn drop(&mut self) {
+        remove(self.directory.path());
+    }
+}
+
+/// Removes a directory in which a build's settling may still write its record: nobody waits for that.
+pub(crate) fn remove(directory: &Path) {
+    for _ in 0..500 {
+        let removed = std::fs::remove_dir_all(directory);
+        if removed.is_ok() || !directory.exists() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 pub(crate) fn ended(output: Output) -> Ended {
     Ended {
         code: output.status.code(),
