@@ -52,11 +52,13 @@ fn blame_of(error: &SourceError) -> Blame {
             Blame::Input
         }
         SourceError::Path(error) if error.is_not_found() => Blame::Input,
+        SourceError::Refused { status: 400..500, .. } => Blame::Input,
         SourceError::Path(_)
         | SourceError::Store(_)
         | SourceError::Snapshot(_)
         | SourceError::Registry(_)
         | SourceError::Download { .. }
+        | SourceError::Refused { .. }
         | SourceError::Canceled => Blame::Machine,
     }
 }

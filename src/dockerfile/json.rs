@@ -31,10 +31,33 @@ pub(super) fn form(text: &str) -> Form {
     if let Ok((_, members)) = all_consuming(json_array).parse(text) {
         return Form::Strings(members);
     }
-    match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+    match serde_json::from_str::<Vec<serde_json::Value>>(&without_surrogates(text)) {
         Ok(_) => Form::NotStrings,
         Err(_) => Form::Text,
     }
+}
+
+/// Puts U+FFFD for every surrogate, alone or in a pair: serde_json takes no single ones, and nobody looks at the text.
+fn without_surrogates(text: &str) -> String {
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('\\') {
+        clean.push_str(before);
+        clean.push('\\');
+        let unit =
+            after.strip_prefix('u').and_then(|hex| u16::from_str_radix(hex.get(..4)?, 16).ok());
+        let mut chars = after.chars();
+        match chars.next() {
+            Some(_) if unit.is_some_and(|unit| (0xd800..=0xdfff).contains(&unit)) => {
+                clean.push_str("ufffd");
+                rest = &after["uXXXX".len()..];
+            }
+            escaped => {
+                clean.extend(escaped);
+                rest = chars.as_str();
+            }
+        }
+    }
+    clean + rest
 }
 
 /// `json_array ::= "[" blanks (json_string blanks ("," blanks json_string blanks)*)? "]"`
@@ -117,6 +140,9 @@ mod tests {
             (" [ \"a\" , \"b\" ] ", strings(&["a", "b"])),
             (r#"["\u00e9\n\/", "\ud83d\ude00", "\ud83dx"]"#, strings(&["é\n/", "😀", "\u{fffd}x"])),
             (r#"["a", 1]"#, Form::NotStrings),
+            (r#"["\ud800", 1]"#, Form::NotStrings),
+            (r#"["\\ud800", "\udé", 1]"#, Form::Text),
+            (r#"["\ud8"#, Form::Text),
             ("[null]", Form::NotStrings),
             ("['a']", Form::Text),
             (r#"["a",]"#, Form::Text),

@@ -56,8 +56,7 @@ pub fn fetch(
         return tree(store, source, known);
     }
     if !(200..300).contains(&response.status) {
-        let problem = format!("the server answered {}", response.status);
-        return Err(SourceError::Download { url: source.url.clone(), problem });
+        return Err(SourceError::Refused { url: source.url.clone(), status: response.status });
     }
     let fresh = download(store, source, response, (progress, cancel))?;
     let body = serde_json::to_vec(&fresh).expect("strings and numbers always serialise");

@@ -75,6 +75,14 @@ pub enum SourceError {
         /// What happened.
         problem: String,
     },
+    /// A download that a server does not give.
+    #[error("cannot download `{url}`: the server answered {status}")]
+    Refused {
+        /// From where.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// A download that is not what it should be.
     #[error("`{url}` has the digest `{actual}`, not `{expected}`")]
     Checksum {
@@ -106,6 +114,7 @@ impl SourceError {
             | Self::Layer(_)
             | Self::BadLayer { .. }
             | Self::Download { .. }
+            | Self::Refused { .. }
             | Self::Checksum { .. }
             | Self::Canceled => None,
         }

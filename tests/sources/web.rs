@@ -232,7 +232,7 @@ fn fails(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static, problem: &str,
 
 #[test]
 fn what_a_server_refuses_fails_the_step() {
-    fails(|_| Reply::new(404, "nothing"), "cannot download `URL`: the server answered 404", 3);
+    fails(|_| Reply::new(404, "nothing"), "cannot download `URL`: the server answered 404", 2);
     fails(|_| Reply::new(500, ""), "cannot download `URL`: the server answered 500", 3);
     fails(|_| Reply::new(304, ""), "cannot download `URL`: the server answered 304", 3);
 }
