@@ -145,6 +145,9 @@ pub enum Error {
         /// `user 33` or `group 33`.
         who: String,
     },
+    /// newuidmap or newgidmap did not do as asked; they have said why themselves.
+    #[error("cannot map the ids of /etc/subuid and /etc/subgid: newuidmap or newgidmap refused")]
+    Mapping,
     /// A user namespace could not be entered.
     #[error("cannot {operation}")]
     UserNamespace {
@@ -168,6 +171,10 @@ impl Error {
             Error::Unmapped { .. } => {
                 "give this account a range of ids in /etc/subuid and /etc/subgid, \
                  or run kiln as root"
+            }
+            Error::Mapping => {
+                "compare both files with what `id` prints: the ranges must be this account's, and its \
+                 group the one it logs in with"
             }
             Error::UserNamespace { .. } => {
                 "allow user namespaces (sysctl user.max_user_namespaces, \

@@ -129,8 +129,7 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
             let ended = waitpid(Some(helper), WaitOptions::empty())
                 .map_err(|error| failed("wait for newuidmap", error.into()))?;
             if ended.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
-                let source = io::Error::from(io::ErrorKind::PermissionDenied);
-                return Err(failed("map the ids of /etc/subuid with newuidmap", source));
+                return Err(Error::Mapping);
             }
             become_root()?;
             Ok(true)
@@ -153,7 +152,8 @@ fn map_from_outside(go: &OwnedFd, target: Pid, uids: (u32, Range), gids: (u32, R
         let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
         let mut command = Command::new(program);
         command.arg(target.as_raw_nonzero().to_string()).args(numbers).stdin(Stdio::null());
-        command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        // What it says on standard error is the only explanation there is.
+        command.status().is_ok_and(|status| status.success())
     };
     map("newuidmap", uids) && map("newgidmap", gids)
 }
