@@ -21,7 +21,7 @@ mod state;
 pub mod user;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -102,6 +102,8 @@ pub struct SolveError {
 #[derive(Default)]
 struct Progress {
     keys: BTreeMap<VertexId, Key>,
+    /// What `--no-cache` and its kin name, and everything made of it: only its content can tell what the latter is.
+    uncached: BTreeSet<VertexId>,
     values: Mutex<BTreeMap<VertexId, Value>>,
     memory: why::Memory,
 }
@@ -141,7 +143,12 @@ impl<'a> Solver<'a> {
     pub fn solve(&self, target: VertexId) -> Result<Arc<State>, SolveError> {
         let mut progress = Progress::default();
         self.read_sources(&progress)?;
-        for (id, _) in self.graph.iter() {
+        for (id, vertex) in self.graph.iter() {
+            if vertex.ignore_cache
+                || vertex.inputs().iter().any(|id| progress.uncached.contains(id))
+            {
+                progress.uncached.insert(id);
+            }
             let key = self.definition_key(id, &progress).map_err(|error| self.failed(id, error))?;
             if let Some(key) = key {
                 progress.keys.insert(id, key);

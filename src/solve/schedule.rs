@@ -50,7 +50,7 @@ impl Solver<'_> {
             return Ok(Some(state));
         }
         let vertex = self.graph.get(id);
-        let (false, Some(key)) = (vertex.ignore_cache, progress.keys.get(&id)) else {
+        let (false, Some(key)) = (progress.uncached.contains(&id), progress.keys.get(&id)) else {
             return Ok(None);
         };
         let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };

@@ -1,11 +1,14 @@
-//! The registry client against a real registry, and against one that fails in every way it can.
+//! The registry client against a real registry, and against one that fails in every way it can; builds on what is pulled.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
+mod bases;
 mod fake;
 mod faults;
 mod real;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
 
 use std::sync::Arc;

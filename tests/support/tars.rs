@@ -108,7 +108,8 @@ impl Layout {
         descriptor["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/")
     }
 
-    fn manifest(&self) -> serde_json::Value {
+    /// The image's manifest.
+    pub(crate) fn manifest(&self) -> serde_json::Value {
         self.json(&Self::blob(&self.json("index.json")["manifests"][0]))
     }
 
