@@ -183,7 +183,7 @@ pub fn build(
     let Opened { store, inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
-    let sandbox = Namespaces::new(request.init.clone());
+    let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
     let contexts = inputs.contexts(&plan.graph, &store)?;
     let solver = Solver {
         store: &store,

@@ -157,7 +157,8 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> 
         extra_hosts: Vec::new(),
         shm_size: 0,
     };
-    let exit = Namespaces::new(request.init.clone()).run(&spec, Io::Inherit, cancel);
+    let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
+    let exit = sandbox.run(&spec, Io::Inherit, cancel);
     upper.discard();
     exit.map_err(|error| {
         vec![

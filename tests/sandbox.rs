@@ -128,7 +128,7 @@ impl World {
 }
 
 fn sandbox() -> Namespaces {
-    Namespaces::new(env!("CARGO_BIN_EXE_kiln").into())
+    Namespaces::new(env!("CARGO_BIN_EXE_kiln").into(), std::env::temp_dir())
 }
 
 fn run_spec(spec: &Spec, cancel: &Cancel) -> Result<Ran, Error> {
@@ -723,7 +723,7 @@ fn failures_say_what_was_being_done() {
     let mut world = World::new();
     world.mount("/..", MountKind::Tmpfs { size: 0 });
     assert_eq!(world.try_run(&["true"]).unwrap_err().to_string(), "cannot mount at `/..`");
-    let error = Namespaces::new("/no/kiln".into())
+    let error = Namespaces::new("/no/kiln".into(), std::env::temp_dir())
         .run(&world.spec, Io::Inherit, &Cancel::new())
         .unwrap_err();
     assert_eq!(error.to_string(), "cannot start the sandbox process `/no/kiln`");

@@ -1,7 +1,6 @@
 //! An OCI image layout, as a directory or as one tar (OCI image specification, "Image Layout").
 
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::image::{Finished, Image};
@@ -170,17 +169,12 @@ fn bundle<W: Write>(
 }
 
 fn write_tar(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
-    // A device or pipe, such as /dev/stdout, is written to as it is.
-    if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
-        let file = File::options().write(true).open(path).map_err(PathError::of("open", path))?;
-        return bundle(exporter, entries, file).map(drop).map_err(|error| error.or_path(path));
-    }
-    let file = Unfinished::beside(path)?;
+    let file = Unfinished::at(path)?;
     let writer = BufWriter::with_capacity(1 << 20, file);
     let writer = bundle(exporter, entries, writer).map_err(|error| error.or_path(path))?;
     let file =
         writer.into_inner().map_err(|error| PathError::of("write", path)(error.into_error()))?;
-    file.persist(path)
+    file.persist()
 }
 
 fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
@@ -190,9 +184,9 @@ fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> R
         match &entry.content {
             EntryContent::Directory => fs::create_dir_all(&place)?,
             EntryContent::Bytes(bytes) => {
-                let mut file = Unfinished::beside(&place)?;
+                let mut file = Unfinished::at(&place)?;
                 file.write_all(bytes).map_err(PathError::of("write", &place))?;
-                file.persist(&place)?;
+                file.persist()?;
             }
             EntryContent::Blob(digest) => copy_blob(exporter, digest, &place)?,
         }
@@ -205,9 +199,8 @@ fn copy_blob(exporter: &Exporter<'_>, digest: &Digest, place: &Path) -> Result<(
     if size.is_some() && place.metadata().ok().map(|meta| meta.len()) == size {
         return Ok(());
     }
-    let mut file = Unfinished::beside(place)?;
-    let source = exporter.store.open_blob(digest)?;
-    let mut source = source.take(u64::MAX);
+    let mut file = Unfinished::at(place)?;
+    let mut source = exporter.store.open_blob(digest)?;
     std::io::copy(&mut source, &mut file).map_err(PathError::of("write", place))?;
-    file.persist(place)
+    file.persist()
 }

@@ -58,14 +58,14 @@ pub(super) fn export_tar(
             std::io::Write::flush(&mut out).map_err(ExportError::Stdout)?;
         }
         Some(Dest::Path(path)) => {
-            let file = Unfinished::beside(path)?;
+            let file = Unfinished::at(path)?;
             let mut out = BufWriter::with_capacity(1 << 20, file);
             let fail = PathError::of("write", path);
             let packed = pack(&changes, &contents, &options, &mut out);
             packed.map_err(|error| written_to(error, |error| fail(error).into()))?;
             let file =
                 out.into_inner().map_err(|e| PathError::of("write", path)(e.into_error()))?;
-            file.persist(path)?;
+            file.persist()?;
         }
         None => {
             return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
@@ -117,8 +117,10 @@ fn write_node(node: &Node, path: &TreePath, target: &Target<'_>) -> Result<()> {
     let place = target.root.join(path.as_path());
     let there = place.symlink_metadata().ok();
     let keeps = node.is_directory() && there.as_ref().is_some_and(std::fs::Metadata::is_dir);
-    if there.is_some() && !keeps {
-        fs::remove_tree(&place).or_else(|_| fs::remove_file(&place))?;
+    match there {
+        Some(there) if there.is_dir() && !keeps => fs::remove_tree(&place)?,
+        Some(there) if !there.is_dir() => fs::remove_file(&place)?,
+        Some(_) | None => {}
     }
     match node.body() {
         NodeKind::Directory(_) => {

@@ -29,18 +29,14 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 #[derive(Debug, Clone)]
 pub struct Namespaces {
     program: PathBuf,
-}
-
-impl Default for Namespaces {
-    fn default() -> Self {
-        Self::new(PathBuf::from("/proc/self/exe"))
-    }
+    scratch: PathBuf,
 }
 
 impl Namespaces {
-    /// Uses `init_program`, a kiln binary, for the processes that make sandboxes; by default kiln executes itself.
-    pub fn new(init_program: PathBuf) -> Self {
-        Self { program: init_program }
+    /// Uses `init_program`, a kiln binary, for the processes that make sandboxes. What a run needs on disk besides its
+    /// root is made in the directory `scratch`, and is garbage if kiln is killed.
+    pub fn new(init_program: PathBuf, scratch: PathBuf) -> Self {
+        Self { program: init_program, scratch }
     }
 
     fn spawn(&self, theirs: UnixStream, io: &Io<'_>) -> Result<Child, Error> {
@@ -60,7 +56,7 @@ impl Sandbox for Namespaces {
         }
         let setting =
             Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
-        let (spec, _stand_ins) = StandIns::of(spec)?;
+        let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
         let (ours, theirs) = UnixStream::pair().map_err(talking)?;
         let child = self.spawn(theirs, &io)?;
         let mut keeper = Keeper { child, socket: ours };

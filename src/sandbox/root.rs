@@ -194,9 +194,15 @@ impl Workbench {
             ([], Some(writable)) => copy_of(&writable.upper, attributes)?,
             ([], None) => return self.directory(),
             ([single], None) => copy_of(&open_directory(single)?, attributes)?,
-            _ => match self.overlay(lower, writable, attributes)? {
-                Some(whole) => whole,
-                None => return self.overlay_of_old(lower, writable, attributes),
+            _ => match self.overlay(lower, writable, attributes) {
+                Err(failure) if failure.errno() == Some(libc::EINVAL) => {
+                    let whole = self.overlay_of_old(lower, writable, attributes);
+                    return whole.map_err(|old| match old.errno() {
+                        Some(libc::EINVAL) => failure,
+                        _ => old,
+                    });
+                }
+                whole => whole?,
             },
         };
         self.put(&whole)?;
@@ -209,13 +215,14 @@ impl Workbench {
         attach(mount, at).map_err(refused(|| "attach a mount".to_owned()))
     }
 
-    /// Makes an overlay, attached nowhere yet; `None` if the kernel does not take layers one by one.
+    /// Makes an overlay, attached nowhere yet. Kernels before 6.7 do not take layers one by one; some say so at once
+    /// and some at the end, both with EINVAL, as others say that the writable part cannot be used.
     fn overlay(
         &self,
         lower: &[PathBuf],
         writable: Option<&Writable>,
         attributes: MountAttrFlags,
-    ) -> Result<Option<OwnedFd>> {
+    ) -> Result<OwnedFd> {
         let mut new = NewFilesystem::open("overlay")?.set(&OVERLAY)?;
         if self.user_namespace {
             fsconfig_set_flag(&new.context, "userxattr").map_err(|error| new.fail(error))?;
@@ -228,8 +235,10 @@ impl Workbench {
                 opened = open_directory(dir)?;
                 &descriptor_path(&opened).into_bytes()
             };
-            fsconfig_set_string(&new.context, "lowerdir+", name)
-                .map_err(|error| refused_at::<Errno>("add to an overlay the layer", dir)(error))?;
+            fsconfig_set_string(&new.context, "lowerdir+", name).map_err(|error| match error {
+                Errno::INVAL => name_changes(new.fail(error), writable),
+                error => refused_at("add to an overlay the layer", dir)(error),
+            })?;
         }
         if let Some(Writable { upper, work, .. }) = writable {
             // Without it, unmounting would write everything to the disk.
@@ -239,7 +248,7 @@ impl Workbench {
                 ("workdir", &descriptor_path(work)),
             ])?;
         }
-        new.mount(attributes).map(Some).map_err(|failure| name_changes(failure, writable))
+        new.mount(attributes).map_err(|failure| name_changes(failure, writable))
     }
 
     /// Makes and attaches an overlay on kernels before 6.7, whose options have to fit in one page.

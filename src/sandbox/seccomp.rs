@@ -1,7 +1,8 @@
 //! The default system call filter: a balanced tree of range comparisons over [`super::seccomp_table`].
 //!
-//! The kernel runs a filter once per system call number when it is installed, so the tree is balanced by numbers. Refused calls get EPERM; `clone3` and numbers newer than the profile get ENOSYS, on
-//! which programs fall back, as runc does. Unlike moby's profile: 32-bit ARM programs and x32 programs get EPERM for
+//! The kernel runs a filter once per system call number when it is installed, so the tree is balanced by numbers.
+//! Refused calls get EPERM; `clone3` and numbers newer than the profile get ENOSYS, on which programs fall back, as
+//! runc does. Unlike moby's profile: 32-bit ARM programs and x32 programs get EPERM for
 //! every call instead of a filter of their own, and pushing input into a terminal (TIOCSTI, TIOCLINUX) is refused,
 //! because a command in the foreground shares kiln's terminal.
 

@@ -3,15 +3,16 @@
 //!
 //! A stand-in lives as long as the run it was made for.
 
+use std::borrow::Cow;
+use std::fs;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::{borrow::Cow, fs};
 
 use super::Error;
 use super::spec::{MountKind, Spec};
@@ -19,26 +20,24 @@ use super::spec::{MountKind, Spec};
 /// The stand-ins of one run.
 #[derive(Default)]
 pub(super) struct StandIns {
-    dir: Option<tempfile::TempDir>,
     doors: Vec<Door>,
+    dir: Option<tempfile::TempDir>,
 }
 
 /// A socket at which commands knock.
 struct Door {
-    path: PathBuf,
-    shared: Arc<Shared>,
+    listener: Arc<UnixListener>,
+    open: Arc<Streams>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Both sides of the connections that are being passed on.
 #[derive(Default)]
-struct Shared {
-    closed: AtomicBool,
-    open: Mutex<Vec<Weak<UnixStream>>>,
-}
+struct Streams(Mutex<Vec<Weak<UnixStream>>>);
 
 impl StandIns {
-    /// Makes what `spec` needs, and returns it with the paths of the stand-ins.
-    pub(super) fn of(spec: &Spec) -> Result<(Cow<'_, Spec>, Self), Error> {
+    /// Makes what `spec` needs in a new directory beneath `scratch`, and returns it with the paths of the stand-ins.
+    pub(super) fn of<'s>(spec: &'s Spec, scratch: &Path) -> Result<(Cow<'s, Spec>, Self), Error> {
         let mut spec = Cow::Borrowed(spec);
         let mut made = Self::default();
         for at in 0..spec.mounts.len() {
@@ -50,8 +49,8 @@ impl StandIns {
             if (is.mode() & 0o777, is.uid(), is.gid()) == (*mode, *uid, *gid) {
                 continue;
             }
-            let owner = (*uid, *gid);
-            let stand_in = made.open(path, *mode, owner).map_err(|source| Error::Setup {
+            let look = (*mode, *uid, *gid);
+            let stand_in = made.open(path, look, scratch).map_err(|source| Error::Setup {
                 operation: format!("make a stand-in for the socket `{}`", path.display()),
                 source,
             })?;
@@ -62,60 +61,64 @@ impl StandIns {
         Ok((spec, made))
     }
 
-    fn open(&mut self, host: &Path, mode: u32, (uid, gid): (u32, u32)) -> io::Result<PathBuf> {
+    fn open(
+        &mut self,
+        host: &Path,
+        (mode, uid, gid): (u32, u32, u32),
+        scratch: &Path,
+    ) -> io::Result<PathBuf> {
         let dir = match &self.dir {
             Some(dir) => dir,
-            None => self.dir.insert(tempfile::tempdir()?),
+            None => self.dir.insert(tempfile::tempdir_in(scratch)?),
         };
-        let path = dir.path().join(self.doors.len().to_string());
-        let listener = UnixListener::bind(&path)?;
+        let name = self.doors.len().to_string();
+        let path = dir.path().join(&name);
+        // An address has room for a hundred bytes, which the path of a scratch directory may exceed.
+        let here = fs::File::open(dir.path())?;
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", here.as_raw_fd()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
-        let shared = Arc::<Shared>::default();
-        let (of_thread, host) = (Arc::clone(&shared), host.to_owned());
-        let thread = thread::Builder::new().spawn(move || serve(&listener, &host, &of_thread))?;
-        self.doors.push(Door { path: path.clone(), shared, thread: Some(thread) });
+        let (listener, open) = (Arc::new(listener), Arc::<Streams>::default());
+        let (knocks, streams, host) = (listener.clone(), open.clone(), host.to_owned());
+        let thread = thread::Builder::new().spawn(move || serve(&knocks, &host, &streams))?;
+        self.doors.push(Door { listener, open, thread: Some(thread) });
         Ok(path)
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Release);
-        // Wakes the thread, which then sees that it is to end.
-        let knocked = UnixStream::connect(&self.path);
-        for stream in self.shared.streams().drain(..).filter_map(|stream| stream.upgrade()) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        if let (Ok(_), Some(thread)) = (knocked, self.thread.take()) {
+        // Nobody is let in any more, which ends the thread.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Shared {
-    fn streams(&self) -> MutexGuard<'_, Vec<Weak<UnixStream>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn serve(listener: &UnixListener, host: &Path, shared: &Shared) {
-    while let Ok((inside, _)) = listener.accept() {
-        if shared.closed.load(Ordering::Acquire) {
-            return;
+        for stream in self.open.lock().drain(..).filter_map(|stream| stream.upgrade()) {
+            let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Streams {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<UnixStream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve(listener: &UnixListener, host: &Path, open: &Streams) {
+    while let Ok((inside, _)) = listener.accept() {
         // A refusal shows inside as a connection that ends at once.
-        let _ = UnixStream::connect(host).and_then(|outside| join(inside, outside, shared));
+        let _ = UnixStream::connect(host).and_then(|outside| join(inside, outside, open));
     }
 }
 
 /// Passes everything on in both directions until both have ended.
-fn join(inside: UnixStream, outside: UnixStream, shared: &Shared) -> io::Result<()> {
+fn join(inside: UnixStream, outside: UnixStream, open: &Streams) -> io::Result<()> {
     let (inside, outside) = (Arc::new(inside), Arc::new(outside));
-    let mut open = shared.streams();
-    open.retain(|stream| stream.strong_count() > 0);
-    open.extend([&inside, &outside].map(Arc::downgrade));
-    drop(open);
+    let mut streams = open.lock();
+    streams.retain(|stream| stream.strong_count() > 0);
+    streams.extend([&inside, &outside].map(Arc::downgrade));
+    drop(streams);
     let (from_inside, from_outside) = (Arc::clone(&inside), Arc::clone(&outside));
     thread::Builder::new().spawn(move || pass_on(&from_inside, &outside))?;
     thread::Builder::new().spawn(move || pass_on(&from_outside, &inside))?;
@@ -125,4 +128,55 @@ fn join(inside: UnixStream, outside: UnixStream, shared: &Shared) -> io::Result<
 fn pass_on(mut from: &UnixStream, mut to: &UnixStream) {
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::spec::{Mount, Network, Process, Root, Security, User};
+
+    #[test]
+    fn a_stand_in_passes_on_and_leaves_nothing() {
+        let top = tempfile::tempdir().unwrap();
+        // Longer than any address of a socket.
+        let scratch = top.path().join("s".repeat(200));
+        fs::create_dir(&scratch).unwrap();
+        let path = top.path().join("agent");
+        let agent = UnixListener::bind(&path).unwrap();
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let kind = MountKind::Socket { path: path.clone(), mode: 0o612, uid, gid };
+        let spec = Spec {
+            root: Root::Directory("/".into()),
+            mounts: vec![Mount { target: "/agent".into(), kind, readonly: true }],
+            process: Process {
+                args: Vec::new(),
+                env: Vec::new(),
+                cwd: "/".into(),
+                user: User::default(),
+                rlimits: Vec::new(),
+            },
+            network: Network::None,
+            security: Security::Default,
+            hostname: String::new(),
+            extra_hosts: Vec::new(),
+            shm_size: 0,
+        };
+        let (spec, stand_ins) = StandIns::of(&spec, &scratch).unwrap();
+        let MountKind::Socket { path: stand_in, .. } = &spec.mounts[0].kind else { panic!() };
+        assert!(stand_in.starts_with(&scratch));
+        assert_eq!(fs::metadata(stand_in).unwrap().mode() & 0o777, 0o612);
+        let short = fs::File::open(stand_in.parent().unwrap()).unwrap();
+        let mut inside =
+            UnixStream::connect(format!("/proc/self/fd/{}/0", short.as_raw_fd())).unwrap();
+        let (mut outside, _) = agent.accept().unwrap();
+        io::Write::write_all(&mut inside, b"hi").unwrap();
+        let mut read = [0; 2];
+        io::Read::read_exact(&mut outside, &mut read).unwrap();
+        assert_eq!(&read, b"hi");
+        let open = Arc::downgrade(&stand_ins.doors[0].open);
+        drop(stand_ins);
+        assert!(open.upgrade().is_none(), "its thread has ended");
+        assert_eq!(io::Read::read(&mut inside, &mut read).unwrap(), 0);
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    }
 }

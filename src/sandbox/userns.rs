@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -108,9 +109,7 @@ fn range_in(text: &str, names: &[String]) -> Option<Range> {
 /// Enters with the user's own id as root and the range from 1 upwards. Returns whether the helpers did their part; if
 /// not, nothing has changed for this process.
 fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Error> {
-    if !is_installed("newuidmap") || !is_installed("newgidmap") {
-        return Ok(false);
-    }
+    let Some(programs) = helper("newuidmap").zip(helper("newgidmap")) else { return Ok(false) };
     let pipe =
         || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", error.into()));
     let (waiting, go) = pipe()?;
@@ -119,7 +118,8 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
     match sys::fork().map_err(|error| failed("start a helper", error))? {
         sys::Side::Child => {
             drop(go);
-            sys::exit_now(u8::from(!map_from_outside(&waiting, target, uids, gids)))
+            let maps = [(programs.0, uids), (programs.1, gids)];
+            sys::exit_now(u8::from(!map_from_outside(&waiting, target, maps)))
         }
         sys::Side::Parent(helper) => {
             drop(waiting);
@@ -140,22 +140,21 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
 /// Where the setuid helpers are looked for; not in PATH, which anyone may set.
 const HELPER_DIRECTORIES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
 
-fn is_installed(program: &str) -> bool {
-    HELPER_DIRECTORIES.iter().any(|dir| std::path::Path::new(dir).join(program).is_file())
+fn helper(program: &str) -> Option<PathBuf> {
+    HELPER_DIRECTORIES.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 
 /// Runs both helpers once the namespace exists, which the end of the pipe tells.
-fn map_from_outside(go: &OwnedFd, target: Pid, uids: (u32, Range), gids: (u32, Range)) -> bool {
+fn map_from_outside(go: &OwnedFd, target: Pid, maps: [(PathBuf, (u32, Range)); 2]) -> bool {
     let mut byte = [0];
     let _ = rustix::io::read(go, &mut byte);
-    let map = |program: &str, (own, (first, count)): (u32, Range)| {
+    maps.into_iter().all(|(program, (own, (first, count)))| {
         let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
         let mut command = Command::new(program);
         command.arg(target.as_raw_nonzero().to_string()).args(numbers).stdin(Stdio::null());
         // What it says on standard error is the only explanation there is.
         command.status().is_ok_and(|status| status.success())
-    };
-    map("newuidmap", uids) && map("newgidmap", gids)
+    })
 }
 
 fn enter_alone(uid: u32, gid: u32) -> Result<(), Error> {

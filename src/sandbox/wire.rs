@@ -87,6 +87,16 @@ pub(super) enum Failure {
     Unmapped(String),
 }
 
+impl Failure {
+    /// Returns the error number of what was refused.
+    pub(super) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } | Self::Source { errno, .. } => Some(*errno),
+            Self::Invalid(_) | Self::Unmapped(_) => None,
+        }
+    }
+}
+
 /// A result whose error says what was being done.
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 

@@ -1,6 +1,7 @@
 //! What runs when: looking up from the target down, then running what was not found from the bottom up.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, mpsc};
 
 use super::error::StepError;
@@ -89,13 +90,19 @@ impl Solver<'_> {
                     running += 1;
                     let (sender, cancel) = (sender.clone(), cancel.clone());
                     scope.spawn(move || {
-                        let result = self.execute(id, progress, &cancel);
+                        let work = || self.execute(id, progress, &cancel);
+                        let result = catch_unwind(AssertUnwindSafe(work));
                         // The receiver outlives every sender: it is dropped after the scope.
                         let _ = sender.send((id, result));
                     });
                 }
                 let Ok((id, result)) = receiver.recv() else { break };
                 running -= 1;
+                let result = result.unwrap_or_else(|panic| {
+                    // The others end before the scope passes it on.
+                    cancel.cancel();
+                    resume_unwind(panic)
+                });
                 match result {
                     Ok((value, unhashed)) => {
                         progress.set(id, value);
@@ -246,4 +253,59 @@ fn from_record(base: Option<Arc<State>>, record: &StepRecord) -> Option<State> {
     let layers =
         record.layers.iter().map(|name| LayerId::parse(name).ok()).collect::<Option<Vec<_>>>()?;
     Some(State::new(base, layers, record.identity()?, record.created))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::Dockerfile;
+    use crate::event::Event;
+    use crate::graph::{self, Bases, Request, RunNetwork};
+    use crate::oci::Platform;
+    use crate::registry::{Settings, Web};
+    use crate::sandbox::Recording;
+    use crate::source::image::Images;
+    use crate::store::Store;
+
+    #[test]
+    fn a_step_that_panics_ends_the_solve() {
+        let text = b"FROM scratch\nRUN [\"/a\"]\n";
+        let request = Request {
+            target: None,
+            every_stage: false,
+            build_args: Default::default(),
+            labels: Vec::new(),
+            build_platform: Platform::host(),
+            platform: None,
+            named_contexts: Default::default(),
+            network: RunNetwork::None,
+            no_cache: None,
+        };
+        let file = Dockerfile::parse(text).unwrap();
+        let plan = graph::lower(&file, &request, &Bases::new(), &mut Vec::new()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let (store, cancel) = (Store::open(root.path()).unwrap(), Cancel::new());
+        let web = Web::new(&Settings::default(), &cancel).unwrap();
+        let images = Images::new(&store, web.client, false, cancel.clone());
+        let solver = Solver {
+            store: &store,
+            images: &images,
+            agent: &web.agent,
+            sandbox: &Recording::new(|_, _| panic!("in the sandbox")),
+            graph: &plan.graph,
+            reporter: &|_: Event| {},
+            cancel,
+            contexts: Vec::new(),
+            secrets: &[],
+            ssh: &[],
+            hosts: &[],
+            ulimits: &[],
+            shm_size: 0,
+            jobs: 1,
+            epoch: None,
+            memory: String::new(),
+        };
+        let solved = catch_unwind(AssertUnwindSafe(|| solver.solve(plan.result.unwrap())));
+        assert_eq!(*solved.unwrap_err().downcast::<&str>().unwrap(), "in the sandbox");
+    }
 }

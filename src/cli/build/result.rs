@@ -49,9 +49,9 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Whether a path is free or a regular file: pipes and devices such as /dev/stdout are written to as they are.
+/// Whether a path is free or a regular file: pipes, devices, and links such as /dev/stdout are written to as they are.
 fn is_plain(path: &Path) -> bool {
-    path.metadata().map_or(true, |found| found.is_file())
+    path.symlink_metadata().map_or(true, |found| found.is_file())
 }
 
 /// Writes the files that were asked for.
@@ -184,6 +184,19 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         write(Path::new("/dev/null"), "x").unwrap();
         assert!(!is_plain(Path::new("/dev/null")));
+    }
+
+    #[test]
+    fn a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for text in ["first", "second"] {
+            clear("--iidfile", &link).unwrap();
+            write(&link, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+        assert!(link.symlink_metadata().unwrap().is_symlink());
     }
 
     #[test]
