@@ -515,16 +515,16 @@ fn memory_and_secrets_are_mounted() {
 }
 
 #[test]
-fn sockets_are_reached_with_the_wanted_rights() {
+fn agents_are_reached_with_the_wanted_rights() {
     let mut world = World::new();
     let path = world.path("agent");
     let listener = UnixListener::bind(&path).unwrap();
     let answering = std::thread::spawn(move || {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = String::new();
-            stream.read_to_string(&mut asked).unwrap();
-            stream.write_all(asked.to_uppercase().as_bytes()).unwrap();
+            let mut asked = [0; 10];
+            stream.read_exact(&mut asked).unwrap();
+            stream.write_all(&asked.to_ascii_uppercase()).unwrap();
         }
     });
     // busybox does not speak to sockets; the host's perl does.
@@ -532,11 +532,13 @@ fn sockets_are_reached_with_the_wanted_rights() {
         symlink(format!("usr/{lib}"), world.base().join(lib)).unwrap();
     }
     world.mount_readonly("/usr", bind("/".into(), "/usr"));
-    let socket = |mode, uid| MountKind::Socket { path: path.clone(), mode, uid, gid: uid };
+    let socket = |mode, uid| MountKind::Agent { path: path.clone(), mode, uid, gid: uid };
     world.mount("/run/agent", socket(0o755, 0));
     world.mount("/run/own", socket(0o600, 1000));
+    // A request to sign, as far as anybody here looks.
     let script = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or \
-                  die $!; print $s 'hello'; $s->shutdown(1); print <$s>;";
+                  die $!; print $s pack('NC', 6, 13), 'hello'; $s->shutdown(1); \
+                  print substr(join('', <$s>), 5);";
     let same = world.run(&["/usr/bin/perl", "-e", script, "/run/agent"]);
     assert_eq!(same.out, "HELLO", "{}", same.err);
     world.spec.process.user = User { uid: 1000, gid: 1000, groups: vec![] };

@@ -16,6 +16,7 @@
 //! abstract Unix sockets included; nothing limits the memory and processor time it takes; and
 //! [`spec::Security::Insecure`] protects from accidents only.
 
+mod agent;
 mod capability;
 mod dev;
 mod exec;

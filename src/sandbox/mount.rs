@@ -75,7 +75,7 @@ impl<'a> Mounter<'a> {
                 let closed = sys::MOUNT_NOSUID | sys::MOUNT_NODEV;
                 self.put(&file, target, readonly | noexec | closed)
             }
-            MountKind::Socket { path, .. } => {
+            MountKind::Agent { path, .. } => {
                 let socket = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
                 let socket = socket.map_err(|error| missing(target, path, error))?;
                 let closed = sys::MOUNT_NOSUID | sys::MOUNT_NODEV | sys::MOUNT_NOEXEC;

@@ -1,5 +1,6 @@
-//! Sockets with the mode and owner that a command is to see: a mount shows a socket as the host has it, so one that
-//! differs gets a stand-in, and what goes through the stand-in is passed on.
+//! Sockets of SSH agents as commands see them: a mount shows a socket as the host has it, with everything that can be
+//! asked of the agent, so each gets a stand-in with the mode and owner that are wanted. What goes through it is passed
+//! on as far as [`agent`] lets it.
 //!
 //! A stand-in lives as long as the run it was made for.
 
@@ -8,14 +9,14 @@ use std::fs;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use super::Error;
 use super::spec::{MountKind, Spec};
+use super::{Error, agent};
 
 /// The stand-ins of one run.
 #[derive(Default)]
@@ -41,12 +42,11 @@ impl StandIns {
         let mut spec = Cow::Borrowed(spec);
         let mut made = Self::default();
         for at in 0..spec.mounts.len() {
-            let MountKind::Socket { path, mode, uid, gid } = &spec.mounts[at].kind else {
+            let MountKind::Agent { path, mode, uid, gid } = &spec.mounts[at].kind else {
                 continue;
             };
             // One that is not there is reported by the mount itself.
-            let Ok(is) = fs::metadata(path) else { continue };
-            if (is.mode() & 0o777, is.uid(), is.gid()) == (*mode, *uid, *gid) {
+            if fs::metadata(path).is_err() {
                 continue;
             }
             let look = (*mode, *uid, *gid);
@@ -54,7 +54,7 @@ impl StandIns {
                 operation: format!("make a stand-in for the socket `{}`", path.display()),
                 source,
             })?;
-            if let MountKind::Socket { path, .. } = &mut spec.to_mut().mounts[at].kind {
+            if let MountKind::Agent { path, .. } = &mut spec.to_mut().mounts[at].kind {
                 *path = stand_in;
             }
         }
@@ -112,26 +112,25 @@ fn serve(listener: &UnixListener, host: &Path, open: &Streams) {
     }
 }
 
-/// Passes everything on in both directions until both have ended.
+/// Passes on what may be asked, and all answers, until both have ended.
 fn join(inside: UnixStream, outside: UnixStream, open: &Streams) -> io::Result<()> {
     let (inside, outside) = (Arc::new(inside), Arc::new(outside));
     let mut streams = open.lock();
     streams.retain(|stream| stream.strong_count() > 0);
     streams.extend([&inside, &outside].map(Arc::downgrade));
     drop(streams);
-    let (from_inside, from_outside) = (Arc::clone(&inside), Arc::clone(&outside));
-    thread::Builder::new().spawn(move || pass_on(&from_inside, &outside))?;
-    thread::Builder::new().spawn(move || pass_on(&from_outside, &inside))?;
+    thread::Builder::new().spawn(move || {
+        let _ = agent::converse(&mut &*inside, &mut &*outside);
+        let _ = inside.shutdown(Shutdown::Both);
+        let _ = outside.shutdown(Shutdown::Both);
+    })?;
     Ok(())
-}
-
-fn pass_on(mut from: &UnixStream, mut to: &UnixStream) {
-    let _ = io::copy(&mut from, &mut to);
-    let _ = to.shutdown(Shutdown::Write);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
     use crate::sandbox::spec::{Mount, Network, Process, Root, Security, User};
 
@@ -144,7 +143,7 @@ mod tests {
         let path = top.path().join("agent");
         let agent = UnixListener::bind(&path).unwrap();
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let kind = MountKind::Socket { path: path.clone(), mode: 0o612, uid, gid };
+        let kind = MountKind::Agent { path: path.clone(), mode: 0o612, uid, gid };
         let spec = Spec {
             root: Root::Directory("/".into()),
             mounts: vec![Mount { target: "/agent".into(), kind, readonly: true }],
@@ -162,17 +161,18 @@ mod tests {
             shm_size: 0,
         };
         let (spec, stand_ins) = StandIns::of(&spec, &scratch).unwrap();
-        let MountKind::Socket { path: stand_in, .. } = &spec.mounts[0].kind else { panic!() };
+        let MountKind::Agent { path: stand_in, .. } = &spec.mounts[0].kind else { panic!() };
         assert!(stand_in.starts_with(&scratch));
         assert_eq!(fs::metadata(stand_in).unwrap().mode() & 0o777, 0o612);
         let short = fs::File::open(stand_in.parent().unwrap()).unwrap();
         let mut inside =
             UnixStream::connect(format!("/proc/self/fd/{}/0", short.as_raw_fd())).unwrap();
         let (mut outside, _) = agent.accept().unwrap();
-        io::Write::write_all(&mut inside, b"hi").unwrap();
-        let mut read = [0; 2];
+        let request = [0, 0, 0, 1, 11];
+        io::Write::write_all(&mut inside, &request).unwrap();
+        let mut read = [0; 5];
         io::Read::read_exact(&mut outside, &mut read).unwrap();
-        assert_eq!(&read, b"hi");
+        assert_eq!(read, request);
         let open = Arc::downgrade(&stand_ins.doors[0].open);
         drop(stand_ins);
         assert!(open.upgrade().is_none(), "its thread has ended");

@@ -93,9 +93,9 @@ pub enum MountKind {
         /// Group.
         gid: u32,
     },
-    /// A Unix socket of the host. If its mode or owner differ from those wanted, the command gets a socket that has
-    /// them and passes everything on.
-    Socket {
+    /// The socket of an SSH agent of the host, through one of kiln's own: it has the mode and owner that are wanted, and
+    /// lets a command list keys and sign with them, nothing else.
+    Agent {
         /// The host's path.
         path: PathBuf,
         /// Permission bits that it should have inside.

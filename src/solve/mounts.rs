@@ -94,7 +94,7 @@ fn prepare(
                 return if ssh.required { Err(missing("SSH agent", &ssh.id)) } else { Ok(None) };
             };
             let access = ssh.access;
-            (MountKind::Socket { path, mode: access.mode, uid: access.uid, gid: access.gid }, true)
+            (MountKind::Agent { path, mode: access.mode, uid: access.uid, gid: access.gid }, true)
         }
         RunMountKind::Script { content, .. } => {
             let content = content.clone().into_bytes();
