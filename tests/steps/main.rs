@@ -4,6 +4,7 @@
 
 mod agents;
 mod caches;
+mod economy;
 mod explained;
 #[path = "../support/mod.rs"]
 mod support;
