@@ -23,6 +23,7 @@ mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,7 @@ use secret::{Secret, SecretSource};
 
 use crate::cache::{InputKey, Key};
 use crate::event::{Cancel, Event, Reporter, StepId};
-use crate::graph::{CopySource, FileAction, FileOp, FilesSource, Graph, Op, VertexId};
+use crate::graph::{CopySource, FileAction, FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
 use crate::sandbox::Sandbox;
@@ -171,26 +172,52 @@ impl<'a> Solver<'a> {
         SolveError { vertex: id, error }
     }
 
-    /// Reads contexts and downloads.
+    /// Reads contexts and downloads, several at once. One failure stops the rest.
     fn read_sources(&self, progress: &Progress) -> Result<(), SolveError> {
-        for (id, vertex) in self.graph.iter() {
-            let tree = match &vertex.op {
-                Op::Files(source) => self.timed(id, || self.context(source))?,
-                Op::Http(source) => self.timed(id, || {
-                    let report =
-                        |current, total| self.progress(id, &source.filename, current, total);
-                    Ok(http::fetch(self.store, self.agent, source, &report, &self.cancel)?)
-                })?,
-                Op::Git(source) => self.timed(id, || {
-                    let message =
-                        format!("cannot fetch `{}`: git is not supported yet", source.remote);
-                    Err(StepError::Unsupported(message))
-                })?,
-                Op::Image(_) | Op::Run(_) | Op::File(_) => continue,
-            };
-            progress.set(id, Value::Files(Arc::new(tree)));
+        let is_source = |(id, vertex): (VertexId, &Vertex)| match vertex.op {
+            Op::Files(_) | Op::Http(_) | Op::Git(_) => Some(id),
+            Op::Image(_) | Op::Run(_) | Op::File(_) => None,
+        };
+        let sources: Vec<_> = self.graph.iter().filter_map(is_source).collect();
+        let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let cancel = self.cancel.child();
+        let work = || {
+            while let Some(id) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let read = match cancel.is_canceled() {
+                    true => Err(SolveError { vertex: *id, error: StepError::Canceled }),
+                    false => self.timed(*id, || self.source(*id, &cancel)),
+                };
+                match read {
+                    Ok(tree) => progress.set(*id, Value::Files(Arc::new(tree))),
+                    Err(error) => {
+                        cancel.cancel();
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.jobs.min(sources.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn source(&self, id: VertexId, cancel: &Cancel) -> Result<Tree, StepError> {
+        match &self.graph.get(id).op {
+            Op::Files(source) => self.context(source),
+            Op::Http(source) => {
+                let report = |current, total| self.progress(id, &source.filename, current, total);
+                Ok(http::fetch(self.store, self.agent, source, &report, cancel)?)
+            }
+            Op::Git(source) => {
+                let message = format!("cannot fetch `{}`: git is not supported yet", source.remote);
+                Err(StepError::Unsupported(message))
+            }
+            Op::Image(_) | Op::Run(_) | Op::File(_) => unreachable!("these are no sources"),
         }
-        Ok(())
     }
 
     fn context(&self, source: &FilesSource) -> Result<Tree, StepError> {
