@@ -14,7 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::root::{NewFilesystem, attach, attach_at, clone_entry, clone_tree};
 use super::spec::{Security, Spec};
 use super::sys;
-use super::target::{Kind, Targets};
+use super::target::Targets;
 use super::userns::{GID_MAP, is_mapped};
 use super::wire::{Result, Setting, refused};
 
@@ -47,7 +47,7 @@ const DEFAULT_SHM: u64 = 64 << 20;
 
 /// Mounts it.
 pub(super) fn mount_dev(targets: &mut Targets, spec: &Spec, setting: Setting) -> Result<()> {
-    let at = targets.open("/dev".as_ref(), Kind::Directory)?;
+    let at = targets.open_lasting("/dev".as_ref())?;
     let fail = || "make /dev".to_owned();
     let dev = NewFilesystem::open("tmpfs")?
         .set(&[("mode", "0755"), ("size", "65536k")])?

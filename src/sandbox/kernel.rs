@@ -40,7 +40,7 @@ const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
 
 /// Mounts /proc.
 pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
-    let at = targets.open("/proc".as_ref(), Kind::Directory)?;
+    let at = targets.open_lasting("/proc".as_ref())?;
     let proc = NewFilesystem::open("proc")?.mount(CLOSED)?;
     attach(proc, at).map_err(refused(|| "mount /proc".to_owned()))
 }
@@ -53,7 +53,7 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
         Security::Insecure => CLOSED,
     };
     let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
-    let at = targets.open("/sys".as_ref(), Kind::Directory)?;
+    let at = targets.open_lasting("/sys".as_ref())?;
     if setting.user_namespace && spec.network == Network::Host {
         // A user namespace may mount this file system only for a network that is its own.
         let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());

@@ -111,6 +111,15 @@ impl Targets {
         open_beneath(&self.root, target).map_err(fail)
     }
 
+    /// The same for the mount points that runc leaves in a root that lacks them, so that images have them: `/dev`,
+    /// `/proc` and `/sys`.
+    pub(super) fn open_lasting(&mut self, target: &Path) -> Result<OwnedFd> {
+        let before = self.stubs.len();
+        let opened = self.open(target, Kind::Directory);
+        self.stubs.truncate(before);
+        opened
+    }
+
     /// Walks to `target`, following links by hand, and makes what is missing on the way.
     fn make(&mut self, target: &Path, kind: Kind) -> rustix::io::Result<()> {
         let mut links = 0;
