@@ -39,7 +39,8 @@ impl NewFilesystem {
     pub(super) fn open(name: &'static str) -> Result<Self> {
         let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(refused(|| format!("mount a file system of the type `{name}`")))?;
-        Ok(Self { name, context })
+        // Programs look for mounts under the usual names, which `none` is not.
+        Self { name, context }.set(&[("source", name)])
     }
 
     /// Sets options.
