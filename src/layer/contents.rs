@@ -98,10 +98,10 @@ impl Contents for TarContents {
 }
 
 /// A part of a file, read without moving its position, so that many can be read at once.
-struct Part<'a> {
-    file: &'a File,
-    offset: u64,
-    left: u64,
+pub(super) struct Part<'a> {
+    pub(super) file: &'a File,
+    pub(super) offset: u64,
+    pub(super) left: u64,
 }
 
 impl Read for Part<'_> {

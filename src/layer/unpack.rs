@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::{Extraction, Limits, Whiteouts};
+use super::contents::Part;
 use super::disk::{Disk, Flavour};
 use super::edit::{Edit, Recording};
 use super::error::{LayerError, Result};
@@ -167,29 +167,9 @@ impl Contents for Spool {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         let numbers = path.components().map(|part| std::str::from_utf8(part).ok()?.parse().ok());
         match numbers.collect::<Option<Vec<u64>>>().as_deref() {
-            Some(&[offset, size]) => Ok(Box::new(SpoolReader {
-                file: &self.0,
-                offset,
-                end: offset.saturating_add(size),
-            })),
+            Some(&[offset, left]) => Ok(Box::new(Part { file: &self.0, offset, left })),
             _ => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into())),
         }
-    }
-}
-
-struct SpoolReader<'a> {
-    file: &'a File,
-    offset: u64,
-    end: u64,
-}
-
-impl Read for SpoolReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
-        let most = left.min(buf.len());
-        let n = self.file.read_at(&mut buf[..most], self.offset)?;
-        self.offset += n as u64;
-        Ok(n)
     }
 }
 
