@@ -121,11 +121,7 @@ impl Inputs {
     }
 
     /// Returns the contexts that a graph uses, with what it uses of them.
-    pub(super) fn contexts(
-        &self,
-        graph: &Graph,
-        _store: &Store,
-    ) -> Checked<Vec<(FilesSource, ContextFiles)>> {
+    pub(super) fn contexts(&self, graph: &Graph) -> Checked<Vec<(FilesSource, ContextFiles)>> {
         let mut contexts = Vec::new();
         for (id, vertex) in graph.iter() {
             let Op::Files(source) = &vertex.op else { continue };

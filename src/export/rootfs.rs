@@ -27,8 +27,7 @@ fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
     let snapshots = Snapshots::new(exporter.store);
     let mut tree = Tree::empty();
     for layer in &image.layers {
-        let stored = snapshots.load(layer.id)?;
-        tree = tree.apply(&stored.changes, &stored.contents)?;
+        tree = snapshots.stack(&tree, layer.id)?;
     }
     Ok(tree)
 }

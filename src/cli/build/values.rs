@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use kiln::builder::{Secret, SecretSource};
+use kiln::builder::{LARGEST_SECRET, Secret, SecretSource};
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::export::csv;
 use kiln::sandbox::spec::Rlimit;
@@ -141,9 +141,6 @@ pub(super) fn add_host(text: &str) -> Read<(String, String)> {
         Err(_) => Err(problem(format!("`{address}` in `--add-host {text}` is not an IP address"))),
     }
 }
-
-/// Larger secrets are refused, as docker does.
-const LARGEST_SECRET: u64 = 500 * 1024;
 
 /// Reads `id=ID[,type=file|env][,src=FILE][,env=NAME]`; the second value is a warning.
 pub(super) fn secret(text: &str, environment: &Environment) -> Read<(Secret, Option<String>)> {
