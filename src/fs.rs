@@ -22,9 +22,12 @@ pub struct PathError {
 }
 
 impl PathError {
-    /// Makes the closure that `map_err` wants.
-    pub fn of<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> PathError + 'a {
-        move |source| PathError { operation, path: path.to_owned(), source }
+    /// Makes the closure that `map_err` wants, for errors of the standard library or of a system call.
+    pub fn of<'a, E: Into<io::Error>>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl Fn(E) -> PathError + 'a {
+        move |error| PathError { operation, path: path.to_owned(), source: error.into() }
     }
 
     /// Returns whether the cause is that there is no such file.

@@ -159,11 +159,7 @@ impl<R: Read> Reader<R> {
         if block.iter().all(|byte| *byte == 0) {
             return self.end();
         }
-        let sum = number(&block[148..156]);
-        let blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
-        let unsigned: i64 = (0..BLOCK).map(|at| i64::from(blank(at))).sum();
-        let signed: i64 = (0..BLOCK).map(|at| i64::from(blank(at).cast_signed())).sum();
-        if sum != Some(unsigned) && sum != Some(signed) {
+        if !is_header(&block) {
             return Err(LayerError::Archive("a header has the wrong checksum"));
         }
         Ok(Some(block))
@@ -285,6 +281,15 @@ impl<R: Read> Reader<R> {
             }
         }
     }
+}
+
+/// Returns whether a block has the checksum of a header.
+pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
+    let sum = number(&block[148..156]);
+    let blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
+    let unsigned: i64 = (0..BLOCK).map(|at| i64::from(blank(at))).sum();
+    let signed: i64 = (0..BLOCK).map(|at| i64::from(blank(at).cast_signed())).sum();
+    sum == Some(unsigned) || sum == Some(signed)
 }
 
 fn basic_entry(block: &[u8; BLOCK]) -> Result<RawEntry> {

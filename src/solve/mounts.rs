@@ -252,7 +252,7 @@ fn keep_first(made: &Path, place: &Path) -> Result<(), StepError> {
     use rustix::io::Errno;
     match renameat_with(CWD, made, CWD, place, RenameFlags::NOREPLACE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(SourceError::from(PathError::of("create", place)(errno.into())).into()),
+        Err(errno) => Err(SourceError::from(PathError::of("create", place)(errno)).into()),
     }
 }
 

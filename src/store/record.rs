@@ -151,9 +151,8 @@ pub fn settle(root: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(PathError::of("open", &path))?,
     };
-    let fail = PathError::of("flush", root);
-    let directory = std::fs::File::open(root).map_err(&fail)?;
-    rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
+    let directory = std::fs::File::open(root).map_err(PathError::of("flush", root))?;
+    rustix::fs::syncfs(&directory).map_err(PathError::of("flush", root))?;
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // Always of one length: a later mark covers an earlier one, and half a mark is no number.
     let text = format!("{seconds:020}\n");
