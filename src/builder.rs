@@ -9,7 +9,7 @@ mod report;
 use std::path::PathBuf;
 
 pub use check::Check;
-pub use inputs::Inputs;
+pub use inputs::{Inputs, LARGEST_DOCKERFILE, parse};
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
