@@ -9,7 +9,7 @@ mod report;
 use std::path::PathBuf;
 
 pub use check::Check;
-pub use inputs::Inputs;
+pub use inputs::{Inputs, LARGEST_DOCKERFILE, parse};
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -20,7 +20,7 @@ pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
 use crate::sandbox::Namespaces;
 use crate::solve::Solver;
-pub use crate::solve::secret::{Secret, SecretSource};
+pub use crate::solve::secret::{LARGEST_SECRET, Secret, SecretSource};
 use crate::source::image::Images;
 use crate::store::Store;
 
@@ -184,7 +184,7 @@ pub fn build(
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
-    let contexts = inputs.contexts(&plan.graph, &store)?;
+    let contexts = inputs.contexts(&plan.graph)?;
     let solver = Solver {
         store: &store,
         images: &images,

@@ -5,7 +5,7 @@
 //! descriptor, never through this file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// An io error with the operation and the path it happened on.
@@ -22,9 +22,12 @@ pub struct PathError {
 }
 
 impl PathError {
-    /// Makes the closure that `map_err` wants.
-    pub fn of<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> PathError + 'a {
-        move |source| PathError { operation, path: path.to_owned(), source }
+    /// Makes the closure that `map_err` wants, for errors of the standard library or of a system call.
+    pub fn of<'a, E: Into<io::Error>>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl Fn(E) -> PathError + 'a {
+        move |error| PathError { operation, path: path.to_owned(), source: error.into() }
     }
 
     /// Returns whether the cause is that there is no such file.
@@ -57,6 +60,13 @@ pub type Result<T> = std::result::Result<T, PathError>;
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(PathError::of("read", path))
+}
+
+/// Reads a file, but no more of it than `limit` bytes.
+pub fn read_start(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(limit).read_to_end(&mut bytes).map_err(PathError::of("read", path))?;
+    Ok(bytes)
 }
 
 /// Reads a whole file, `None` if there is none.

@@ -57,6 +57,14 @@ fn machine(error: &dyn std::error::Error) -> Vec<Diagnostic> {
     vec![Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)]
 }
 
+fn open(state: &Path) -> Result<Store, Vec<Diagnostic>> {
+    Store::open(state).map_err(|error| {
+        vec![
+            Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error),
+        ]
+    })
+}
+
 fn connect(settings: &Settings, cancel: &Cancel) -> Result<Web, Vec<Diagnostic>> {
     Web::new(settings, cancel).map_err(|error| input(error.to_string(), error.hint()))
 }
@@ -95,13 +103,13 @@ fn unknown(name: &str, error: &SourceError) -> Vec<Diagnostic> {
 
 /// Lists the names of the local store with the manifests or indexes that they mean, sorted.
 pub fn local_tags(state: &Path) -> Result<Vec<(Reference, Digest)>, Vec<Diagnostic>> {
-    let store = Store::open(state).map_err(|error| machine(&error))?;
+    let store = open(state)?;
     names::tags(&store).map_err(|error| machine(&error))
 }
 
 /// Returns an image of the local store. Nothing is pulled.
 pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
-    let store = Store::open(state).map_err(|error| machine(&error))?;
+    let store = open(state)?;
     let request = request_of(&store, name)?;
     if let ImageLocation::Reference(reference) = &request.location
         && reference.digest().is_none()
@@ -118,7 +126,7 @@ pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
 
 /// Runs an image's process on kiln's own input and output, to its end.
 pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> {
-    let store = Store::open(&request.state).map_err(|error| machine(&error))?;
+    let store = open(&request.state)?;
     let wanted = request_of(&store, &request.image)?;
     let web = connect(&request.registry, cancel)?;
     let images = Images::new(&store, web.client, false, cancel.clone());

@@ -145,6 +145,19 @@ fn class_member(class: &str) -> Result<(char, &str), BadPattern> {
     if rest.is_empty() { Err(BadPattern) } else { Ok((c, rest)) }
 }
 
+/// Returns whether a text has a wildcard that is not escaped.
+pub fn has_wildcards(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'*' | b'?' | b'[' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Returns the shortest path that means the same by its text alone.
 pub fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');

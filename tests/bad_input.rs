@@ -263,3 +263,22 @@ fn flags_that_cannot_be_honoured_are_refused() {
         "error: the context and the Dockerfile cannot both come from standard input\n"
     ));
 }
+
+#[test]
+fn a_dockerfile_that_is_too_large() {
+    let kiln = Kiln::new();
+    let file = std::fs::File::create(kiln.context().join("Dockerfile")).unwrap();
+    file.set_len((16 << 20) + 1).unwrap();
+    let ended = kiln.run(&["build", "."]);
+    let report = "error: the Dockerfile `Dockerfile` is larger than 16 MiB\n";
+    assert_eq!((ended.error().as_str(), ended.code), (report, Some(2)));
+}
+
+#[test]
+fn a_name_in_an_output_is_judged_before_anything_runs() {
+    let kiln = Kiln::new();
+    let ended = kiln.build(&format!("{BASE}RUN false\n"), &["--output", "type=image,name=A"]);
+    let report = "error: invalid image reference `A`: repository name `library/A` must be lowercase\n  \
+                  hint: try `library/a`\n";
+    assert_eq!((ended.error().as_str(), ended.code), (report, Some(2)));
+}

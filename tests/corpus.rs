@@ -7,12 +7,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod corpus {
+    pub(crate) mod answers;
     pub(crate) mod golden;
 }
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use corpus::answers::{Differences, folder, read};
 use corpus::golden::{command, stage, wordless};
 use kiln::dockerfile::ast::{Dockerfile, Span};
 use kiln::dockerfile::word::{Expander, Names, environment};
@@ -20,52 +22,6 @@ use kiln::dockerfile::{ParseError, ParseErrorKind};
 use kiln::dockerignore::{self, Matcher, Parents};
 use kiln::wildcard;
 use serde_json::{Value, json};
-
-fn folder() -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/corpus");
-    std::env::var_os("KILN_CORPUS").map_or_else(|| PathBuf::from(own), PathBuf::from)
-}
-
-fn read(name: &str) -> Value {
-    let path = folder().join(name);
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
-}
-
-/// Collects what differs, to show all of it at once.
-#[derive(Default)]
-struct Differences {
-    rows: usize,
-    found: Vec<String>,
-}
-
-impl Differences {
-    fn compare(&mut self, what: &str, ours: &Value, golden: &Value) {
-        match (ours, golden) {
-            (Value::Object(a), Value::Object(b)) => {
-                let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
-                for key in keys {
-                    let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
-                    let (ours, golden) = (of(a).unwrap_or_default(), of(b).unwrap_or_default());
-                    self.compare(&format!("{what}.{key}"), &ours, &golden);
-                }
-            }
-            (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-                for (index, (ours, golden)) in a.iter().zip(b).enumerate() {
-                    self.compare(&format!("{what}[{index}]"), ours, golden);
-                }
-            }
-            _ if ours == golden => {}
-            _ => self.found.push(format!("{what}: ours {ours}, reference {golden}")),
-        }
-    }
-
-    fn finish(self) {
-        let (rows, count) = (self.rows, self.found.len());
-        assert!(rows > 0, "the corpus has no rows");
-        assert!(count == 0, "{count} differences in {rows} rows:\n{}", self.found.join("\n"));
-    }
-}
 
 #[test]
 fn dockerfiles_agree() {
@@ -90,12 +46,10 @@ fn dockerfile(differences: &mut Differences, name: &str, text: &[u8], golden: &V
     let parsed = match (Dockerfile::parse(text), golden["ok"] == true) {
         (Ok(parsed), true) => parsed,
         (Ok(_), false) => {
-            return differences
-                .found
-                .push(format!("{name}: accepted, reference: {}", golden["error"]));
+            return differences.note(format!("{name}: accepted, reference: {}", golden["error"]));
         }
         (Err(errors), true) => {
-            return differences.found.push(format!("{name}: rejected: {}", errors[0]));
+            return differences.note(format!("{name}: rejected: {}", errors[0]));
         }
         (Err(errors), false) => return rejected(differences, name, text, (&errors, golden)),
     };
@@ -143,7 +97,7 @@ fn rejected(
     let lines: Vec<Value> = errors.iter().map(lines).collect();
     if !lines.contains(&golden["error_lines"]) {
         let golden = &golden["error_lines"];
-        differences.found.push(format!("{name}: error lines {lines:?}, reference {golden}"));
+        differences.note(format!("{name}: error lines {lines:?}, reference {golden}"));
     }
     for error in errors {
         let Span { start, end, .. } = error.span;
@@ -213,7 +167,7 @@ fn ignore_file(differences: &mut Differences, row: &Value) {
         return differences.compare(&what, &json!(true), &json!(from_new));
     };
     if row["error"].is_string() {
-        return differences.found.push(format!("{what}: accepted, reference: {}", row["error"]));
+        return differences.note(format!("{what}: accepted, reference: {}", row["error"]));
     }
     for path in row["paths"].as_array().into_iter().flatten() {
         let name = path["path"].as_str().unwrap();

@@ -28,7 +28,7 @@ impl Contents for Memory {
     fn open(&self, path: &TreePath) -> kiln::fs::Result<Box<dyn Read + Send + '_>> {
         match self.0.get(path) {
             Some(bytes) => Ok(Box::new(bytes.as_slice())),
-            None => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into())),
+            None => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound)),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its data has failed")]
 
+#[path = "corpus/answers.rs"]
+mod answers;
 mod lower {
     pub(crate) mod stub;
 }
@@ -10,6 +12,7 @@ mod lower {
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use answers::{folder, read};
 use kiln::builder::{
     self, Build, Context, DockerfileSource, NetworkMode, NoCache, RegistrySettings, Squash,
 };
@@ -22,17 +25,6 @@ use kiln::lint::{self, Finding, Options};
 use kiln::oci::{ImageConfig, Platform};
 use lower::stub;
 use serde_json::{Value, json};
-
-fn folder() -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/corpus");
-    std::env::var_os("KILN_CORPUS").map_or_else(|| PathBuf::from(own), PathBuf::from)
-}
-
-fn read(name: &str) -> Value {
-    let path = folder().join(name);
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
-}
 
 /// Lowers with the stub images, as far as that goes, and looks.
 fn findings(file: &Dockerfile, request: &Request, ignore: Option<&Matcher>) -> Vec<Finding> {

@@ -3,71 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its data has failed")]
 
+#[path = "corpus/answers.rs"]
+mod answers;
 mod lower {
     pub(crate) mod reference;
     pub(crate) mod shape;
     pub(crate) mod stub;
 }
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
+use answers::{Differences, folder, read};
 use kiln::dockerfile::Dockerfile;
 use kiln::dockerfile::ast::Span;
 use kiln::graph::{Lowered, Request};
 use kiln::lint::{self, Options};
 use lower::{reference, shape, stub};
 use serde_json::{Value, json};
-
-fn folder() -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/corpus");
-    std::env::var_os("KILN_CORPUS").map_or_else(|| PathBuf::from(own), PathBuf::from)
-}
-
-fn read(name: &str) -> Value {
-    let path = folder().join(name);
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
-}
-
-/// Collects what differs, to show all of it at once.
-#[derive(Default)]
-struct Differences {
-    rows: usize,
-    found: Vec<String>,
-}
-
-impl Differences {
-    fn compare(&mut self, what: &str, ours: &Value, golden: &Value) {
-        match (ours, golden) {
-            (Value::Object(a), Value::Object(b)) => {
-                let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
-                for key in keys {
-                    let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
-                    let (ours, golden) = (of(a).unwrap_or_default(), of(b).unwrap_or_default());
-                    self.compare(&format!("{what}.{key}"), &ours, &golden);
-                }
-            }
-            (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-                for (index, (ours, golden)) in a.iter().zip(b).enumerate() {
-                    self.compare(&format!("{what}[{index}]"), ours, golden);
-                }
-            }
-            _ if ours == golden => {}
-            _ => self.note(format!("{what}: ours {ours}, reference {golden}")),
-        }
-    }
-
-    fn note(&mut self, text: String) {
-        self.found.push(text);
-    }
-
-    fn finish(self) {
-        let (rows, count) = (self.rows, self.found.len());
-        assert!(rows > 0, "the corpus has no rows");
-        assert!(count == 0, "{count} differences in {rows} rows:\n{}", self.found.join("\n"));
-    }
-}
 
 #[test]
 fn builds_agree() {

@@ -23,8 +23,8 @@ use crate::store::Store;
 
 type Checked<T> = Result<T, Vec<Diagnostic>>;
 
-/// The largest Dockerfile that is read.
-const DOCKERFILE_LIMIT: u64 = 64 << 20;
+/// The largest Dockerfile, in bytes.
+pub const LARGEST_DOCKERFILE: u64 = 16 << 20;
 
 /// What the request names.
 pub struct Inputs {
@@ -65,33 +65,21 @@ impl Inputs {
             *dockerfile = Some(path.clone());
         }
         let lowering = lowering_request(request)?;
+        for name in request.outputs.iter().flat_map(|output| &output.names) {
+            reference(name)?;
+        }
         let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
         Ok(Self { display, text, request: lowering, tags, context })
     }
 
     /// Parses the Dockerfile.
     pub fn parse(&self) -> Checked<Dockerfile> {
-        if self.text.is_empty() {
-            let hint = Some("it needs at least a FROM instruction".to_owned());
-            let message = format!("the Dockerfile `{}` is empty", self.display);
-            return Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)]);
-        }
-        Dockerfile::parse(&self.text).map_err(|errors| {
-            let diagnostic = |error: &crate::dockerfile::ParseError| {
-                let mut diagnostic =
-                    Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint());
-                diagnostic.place = Some(self.place(error.span));
-                diagnostic
-            };
-            errors.iter().map(diagnostic).collect()
-        })
+        parse(&self.display, &self.text)
     }
 
     /// Returns a place in the Dockerfile.
     pub fn place(&self, span: Span) -> Place {
-        let text = String::from_utf8_lossy(&self.text).into_owned();
-        let end = span.end.min(text.len());
-        Place { file: self.display.clone(), start: span.start.min(end), end, text }
+        place(&self.display, &self.text, span)
     }
 
     /// Names what a person takes for the same build: the same Dockerfile on the same context, for the same target.
@@ -121,11 +109,7 @@ impl Inputs {
     }
 
     /// Returns the contexts that a graph uses, with what it uses of them.
-    pub(super) fn contexts(
-        &self,
-        graph: &Graph,
-        _store: &Store,
-    ) -> Checked<Vec<(FilesSource, ContextFiles)>> {
+    pub(super) fn contexts(&self, graph: &Graph) -> Checked<Vec<(FilesSource, ContextFiles)>> {
         let mut contexts = Vec::new();
         for (id, vertex) in graph.iter() {
             let Op::Files(source) = &vertex.op else { continue };
@@ -147,6 +131,30 @@ impl Inputs {
         }
         Ok(contexts)
     }
+}
+
+/// Parses a Dockerfile; `display` is what the user calls it.
+pub fn parse(display: &str, text: &[u8]) -> Checked<Dockerfile> {
+    if text.is_empty() {
+        let hint = Some("it needs at least a FROM instruction".to_owned());
+        let message = format!("the Dockerfile `{display}` is empty");
+        return Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)]);
+    }
+    Dockerfile::parse(text).map_err(|errors| {
+        let diagnostic = |error: &crate::dockerfile::ParseError| {
+            let mut diagnostic =
+                Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint());
+            diagnostic.place = Some(place(display, text, error.span));
+            diagnostic
+        };
+        errors.iter().map(diagnostic).collect()
+    })
+}
+
+fn place(display: &str, text: &[u8], span: Span) -> Place {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let end = span.end.min(text.len());
+    Place { file: display.to_owned(), start: span.start.min(end), end, text }
 }
 
 /// Returns the paths of a context that a graph reads.
@@ -201,11 +209,8 @@ fn dockerfile(source: &DockerfileSource, context: &MainContext) -> Checked<(Stri
                 true => no_dockerfile(display),
                 false => report::path(error),
             };
-            let file = fs::open(path).map_err(missing)?;
-            let mut text = Vec::new();
-            let read = file.take(DOCKERFILE_LIMIT).read_to_end(&mut text);
-            read.map_err(|error| report::path(fs::PathError::of("read", path)(error)))?;
-            Ok((display.clone(), text))
+            let text = fs::read_start(path, LARGEST_DOCKERFILE + 1).map_err(missing)?;
+            not_too_large(display, text)
         }
         DockerfileSource::InContext(name) => {
             let MainContext::Tree(tree) = context else { return Err(no_dockerfile(name)) };
@@ -213,11 +218,20 @@ fn dockerfile(source: &DockerfileSource, context: &MainContext) -> Checked<(Stri
             let path = tree.resolve(&path, LastLink::Follow).unwrap_or(path);
             let mut text = Vec::new();
             let file = tree.open(&path).map_err(|_| no_dockerfile(name))?;
-            let read = file.take(DOCKERFILE_LIMIT).read_to_end(&mut text);
+            let read = file.take(LARGEST_DOCKERFILE + 1).read_to_end(&mut text);
             read.map_err(|error| report::path(fs::PathError::of("read", path.as_path())(error)))?;
-            Ok((name.clone(), text))
+            not_too_large(name, text)
         }
     }
+}
+
+fn not_too_large(display: &str, text: Vec<u8>) -> Checked<(String, Vec<u8>)> {
+    if text.len() as u64 > LARGEST_DOCKERFILE {
+        let limit = LARGEST_DOCKERFILE >> 20;
+        let message = format!("the Dockerfile `{display}` is larger than {limit} MiB");
+        return Err(vec![Diagnostic::new(Blame::Input, message)]);
+    }
+    Ok((display.to_owned(), text))
 }
 
 fn no_dockerfile(name: &str) -> Vec<Diagnostic> {

@@ -75,7 +75,8 @@ fn unresolved(
     let diagnostic = |(request, span, error): Unresolved<'_>| {
         let mut diagnostics = report::source(&error);
         for diagnostic in &mut diagnostics {
-            diagnostic.message = format!("cannot find the base image `{}`", name(request));
+            diagnostic.message =
+                format!("cannot find the base image `{}`", request.location.familiar());
             diagnostic.causes.insert(0, error.to_string());
             diagnostic.place = span.map(|span| inputs.place(span));
             diagnostic.hint = stage_of_a_similar_name(file, request).or(diagnostic.hint.take());
@@ -93,18 +94,7 @@ fn stage_of_a_similar_name(file: &Dockerfile, request: &ImageRequest) -> Option<
     Some(format!("did you mean the stage `{near}`?"))
 }
 
-fn name(request: &ImageRequest) -> String {
-    match &request.location {
-        ImageLocation::Reference(reference) => reference.familiar(),
-        ImageLocation::Manifest(digest) => digest.to_string(),
-        ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
-        ImageLocation::Layout(path, Some(selector)) => {
-            format!("oci-layout://{}:{selector}", path.display())
-        }
-    }
-}
-
-/// Resolves an image; people hear of it only if it takes the network.
+/// Resolves an image, as a step that people see.
 fn observed(
     step: StepId,
     request: &ImageRequest,
@@ -112,7 +102,7 @@ fn observed(
     reporter: &dyn Reporter,
 ) -> Result<Base, SourceError> {
     let start = std::time::Instant::now();
-    let name = format!("[internal] load metadata for {}", name(request));
+    let name = format!("[internal] load metadata for {}", request.location.familiar());
     reporter.report(Event::Started { step, name });
     let result = images.base(request);
     reporter.report(match &result {

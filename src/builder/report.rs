@@ -98,6 +98,9 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
         StepError::Sandbox(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())
         }
+        StepError::User(error) => {
+            Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())
+        }
         StepError::Snapshot(_) | StepError::Layer(_) | StepError::Canceled => {
             Diagnostic::new(Blame::Machine, error.to_string())
         }
@@ -106,7 +109,6 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
         | StepError::Pattern(_)
         | StepError::NotDirectory(_)
         | StepError::IsDirectory(_)
-        | StepError::User(_)
         | StepError::Missing { .. }
         | StepError::Secret { .. }
         | StepError::Unsupported(_) => Diagnostic::new(Blame::Input, error.to_string()),

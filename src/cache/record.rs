@@ -44,9 +44,8 @@ pub fn find(store: &Store, key: &CacheKey) -> Result<Option<StepRecord>> {
 pub(super) fn peek(store: &Store, name: &str) -> Result<Option<StepRecord>> {
     let Some(body) = store.record(RecordKind::Step, name)? else { return Ok(None) };
     let Ok(record) = serde_json::from_slice::<StepRecord>(&body) else { return Ok(None) };
-    let there = |layer: &String| {
-        ContentDigest::from_hex(layer).is_ok() && store.snapshot_dir(layer).join("changes").exists()
-    };
+    let there =
+        |layer: &String| ContentDigest::from_hex(layer).is_ok() && store.has_snapshot(layer);
     let is_whole = record.identity().is_some() && record.layers.iter().all(there);
     Ok(Some(record).filter(|_| is_whole))
 }

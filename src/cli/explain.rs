@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use kiln::builder;
-use kiln::diagnostic::{Blame, Diagnostic, Place};
-use kiln::dockerfile::Dockerfile;
+use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::event::{Cancel, Event};
 use kiln::graph::{plan_dot, plan_text};
 
@@ -58,18 +57,7 @@ fn ast(flags: &AstFlags) -> Done {
     let bytes = kiln::fs::read(&flags.file).map_err(|error| {
         Failure::from(Diagnostic::new(Blame::Input, error.to_string()).causes_of(&error))
     })?;
-    let file = Dockerfile::parse(&bytes).map_err(|errors| {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let diagnostic = |error: &kiln::dockerfile::ParseError| {
-            let mut diagnostic =
-                Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint());
-            let (start, end) = (error.span.start, error.span.end);
-            let name = flags.file.display().to_string();
-            diagnostic.place = Some(Place { file: name, text: text.clone(), start, end });
-            diagnostic
-        };
-        Failure::from(errors.iter().map(diagnostic).collect::<Vec<_>>())
-    })?;
+    let file = builder::parse(&flags.file.display().to_string(), &bytes)?;
     let text = serde_json::to_string_pretty(&file).unwrap_or_default();
     Ok(answer(&format!("{text}\n"))?)
 }

@@ -321,7 +321,7 @@ fn number(key: &str, value: &str, radix: u32) -> Result<u32, MountError> {
 /// size ::= "+"? ([0-9]+ ("." [0-9]*)? | "." [0-9]+) " "?
 ///          (('k' | 'm' | 'g' | 't' | 'p') ('b' | 'ib')? | 'b')?
 /// ```
-fn size(value: &str) -> Result<i64, MountError> {
+pub fn size(value: &str) -> Result<i64, MountError> {
     let error = || invalid("size", value, "use a size such as `64m`");
     let last =
         value.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(error)?;

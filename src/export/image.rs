@@ -105,8 +105,7 @@ fn merge(snapshots: Snapshots<'_>, layers: &[ImageLayer], first: usize) -> Resul
         if index == first {
             base = tree.clone();
         }
-        let stored = snapshots.load(layer.id)?;
-        tree = tree.apply(&stored.changes, &stored.contents)?;
+        tree = snapshots.stack(&tree, layer.id)?;
     }
     Ok((tree.changes_since(&base), tree))
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::csv::{self, CsvError};
 use super::{CompressionKind, Dest, Output, OutputKind};
+use crate::dockerfile;
 
 /// Why a value is no output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -195,8 +196,8 @@ fn destination(
 fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), OutputError> {
     let root_file_system = matches!(output.kind, OutputKind::Local | OutputKind::Tar);
     match key {
-        "mode" if kind == "local" => return expect_neutral(key, value, &["", "copy"]),
-        "platform-split" if root_file_system => return expect_neutral(key, value, FALSE),
+        "mode" if kind == "local" => return neutral(matches!(value, "" | "copy"), key, value),
+        "platform-split" if root_file_system => return neutral(is_off(value), key, value),
         _ if root_file_system => return Err(not_known(kind, key)),
         "name" => {
             output.names = value.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect()
@@ -211,20 +212,23 @@ fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), Ou
             boolean(key, value)?;
         }
         "push" | "push-by-digest" | "registry.insecure" | "prefer-nondist-layers" => {
-            return expect_neutral(key, value, FALSE);
+            return neutral(is_off(value), key, value);
         }
         _ => return Err(not_known(kind, key)),
     }
     Ok(())
 }
 
-const FALSE: &[&str] = &["0", "f", "F", "false", "False", "FALSE"];
+fn is_off(value: &str) -> bool {
+    dockerfile::boolean(value) == Some(false)
+}
 
-fn expect_neutral(key: &str, value: &str, neutral: &[&str]) -> Result<(), OutputError> {
-    if neutral.contains(&value) {
-        return Ok(());
+/// Takes a value that asks for nothing.
+fn neutral(is_neutral: bool, key: &str, value: &str) -> Result<(), OutputError> {
+    match is_neutral {
+        true => Ok(()),
+        false => Err(OutputError::NotSupported(format!("attribute `{key}={value}`"))),
     }
-    Err(OutputError::NotSupported(format!("attribute `{key}={value}`")))
 }
 
 fn not_known(kind: &str, key: &str) -> OutputError {
@@ -240,15 +244,11 @@ fn attribute(kind: &str, key: &str) -> OutputError {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, OutputError> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        _ if FALSE.contains(&value) => Ok(false),
-        _ => Err(OutputError::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            expected: "true or false",
-        }),
-    }
+    dockerfile::boolean(value).ok_or_else(|| OutputError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        expected: "true or false",
+    })
 }
 
 fn compression(value: &str) -> Result<CompressionKind, OutputError> {

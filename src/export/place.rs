@@ -70,7 +70,7 @@ impl Unfinished {
                 Made::Named(file.map_err(PathError::of("create a file in", &directory))?)
             }
             Err(errno) => {
-                return Err(PathError::of("create a file in", &directory)(errno.into()).into());
+                return Err(PathError::of("create a file in", &directory)(errno).into());
             }
         };
         Ok(Self { place, made })

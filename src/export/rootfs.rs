@@ -27,8 +27,7 @@ fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
     let snapshots = Snapshots::new(exporter.store);
     let mut tree = Tree::empty();
     for layer in &image.layers {
-        let stored = snapshots.load(layer.id)?;
-        tree = tree.apply(&stored.changes, &stored.contents)?;
+        tree = snapshots.stack(&tree, layer.id)?;
     }
     Ok(tree)
 }
@@ -158,7 +157,7 @@ fn describe(place: &Path, node: &Node, target: &Target<'_>) -> Result<()> {
         let _ = rustix::fs::setxattr(place, name.as_slice(), value, XattrFlags::empty());
     }
     rustix::fs::chmod(place, Mode::from_raw_mode(node.meta().mode))
-        .map_err(|errno| PathError::of("change the mode of", place)(errno.into()))?;
+        .map_err(PathError::of("change the mode of", place))?;
     set_time(place, node.meta().mtime, target.epoch)
 }
 
@@ -187,7 +186,7 @@ fn make_special(place: &Path, node: &Node) -> Result<bool> {
     match mknodat(CWD, place, kind, Mode::RUSR | Mode::WUSR, makedev(major, minor)) {
         Ok(()) => Ok(true),
         Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
-        Err(errno) => Err(PathError::of("create", place)(errno.into()).into()),
+        Err(errno) => Err(PathError::of("create", place)(errno).into()),
     }
 }
 
@@ -199,5 +198,5 @@ fn set_time(place: &Path, mtime: Timestamp, epoch: Option<i64>) -> Result<()> {
     };
     let times = Timestamps { last_access: time, last_modification: time };
     let set = utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW);
-    Ok(set.map_err(|errno| PathError::of("set the time of", place)(errno.into()))?)
+    Ok(set.map_err(PathError::of("set the time of", place))?)
 }

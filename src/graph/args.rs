@@ -72,10 +72,7 @@ pub(super) fn with_globals(
                 (None, Some(default)) => {
                     let lookup = |name: &str| env.get(name).map(str::to_owned);
                     let expanded = expander.expand(default, &lookup);
-                    Some(
-                        expanded
-                            .map_err(|error| GraphError::new(error.to_string()).at(command.span))?,
-                    )
+                    Some(expanded.map_err(|error| GraphError::from(error).at(command.span))?)
                 }
                 (None, None) => None,
             };

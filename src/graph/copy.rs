@@ -8,10 +8,11 @@ use super::{
     Copy, CopySource, FileAction, FileOp, FilesSource, GraphError, HttpSource, Op, Parents,
     VertexId,
 };
-use crate::digest::{Digest, DigestError};
+use crate::digest::Digest;
 use crate::dockerfile::ast::{self, InlineFile};
 use crate::dockerfile::chmod;
 use crate::dockerfile::word::Expander;
+use crate::wildcard::has_wildcards;
 
 /// What COPY and ADD have in common, expanded.
 struct Request {
@@ -96,7 +97,7 @@ fn lower(
     check_checksum(&request)?;
     let chmod = match request.chmod.as_str() {
         "" => None,
-        text => Some(chmod::chmod(text).map_err(|error| GraphError::new(error.to_string()))?),
+        text => Some(chmod::chmod(text)?),
     };
     let template = Copy {
         source: CopySource::Inline { name: String::new(), content: String::new() },
@@ -192,18 +193,6 @@ fn split_parents(written: &str) -> (String, Parents) {
     (base, Parents { pattern: pattern.trim_start_matches('/').to_owned(), required })
 }
 
-fn has_wildcards(path: &str) -> bool {
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'*' | b'?' | b'[' => return true,
-            b'\\' => drop(bytes.next()),
-            _ => {}
-        }
-    }
-    false
-}
-
 /// Returns the absolute destination; a trailing `/` or `/.` stays, because it says that it is a directory.
 fn destination(written: &str, cwd: &str) -> String {
     let written = if matches!(written, "" | ".") { "./" } else { written };
@@ -253,9 +242,7 @@ fn percent_decode(name: &str) -> Option<String> {
 fn checksum(text: &str) -> Result<Option<Digest>, GraphError> {
     match text {
         "" => Ok(None),
-        text => {
-            text.parse().map(Some).map_err(|error: DigestError| GraphError::new(error.to_string()))
-        }
+        text => Ok(Some(text.parse()?)),
     }
 }
 
@@ -313,8 +300,7 @@ fn expand_inline(
             true => lowering.notes.expand(&expander, state, &file.data),
             false => Ok(file.data.clone()),
         };
-        let data = data.map_err(|error| GraphError::new(error.to_string()))?;
-        Ok(InlineFile { data, ..file.clone() })
+        Ok(InlineFile { data: data?, ..file.clone() })
     };
     files.iter().map(expand).collect()
 }

@@ -1,7 +1,16 @@
 //! What can be wrong with a Dockerfile that parses.
 
+use std::error::Error;
+
 use super::ImageRequest;
+use crate::digest::DigestError;
 use crate::dockerfile::ast::Span;
+use crate::dockerfile::chmod::ChmodError;
+use crate::dockerfile::mount::MountError;
+use crate::dockerfile::port::PortError;
+use crate::dockerfile::signal::SignalError;
+use crate::dockerfile::word::WordError;
+use crate::oci::{PlatformError, ReferenceError};
 
 /// Why there is no graph.
 #[derive(Debug)]
@@ -36,6 +45,14 @@ impl GraphError {
         Self { message: message.into(), span: None, hint: None }
     }
 
+    /// What another error says, with its causes, and what it says is to be tried.
+    fn of(error: &dyn Error, hint: Option<String>) -> Self {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let message =
+            causes.fold(error.to_string(), |message, cause| format!("{message}: {cause}"));
+        Self { message, span: None, hint }
+    }
+
     /// The same at a place, unless it has one.
     #[must_use]
     pub fn at(mut self, span: Span) -> Self {
@@ -57,5 +74,53 @@ impl GraphError {
             Some(near) => self.hint(format!("did you mean `{near}`?")),
             None => self,
         }
+    }
+}
+
+impl From<ChmodError> for GraphError {
+    fn from(error: ChmodError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<MountError> for GraphError {
+    fn from(error: MountError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<PlatformError> for GraphError {
+    fn from(error: PlatformError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<PortError> for GraphError {
+    fn from(error: PortError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<ReferenceError> for GraphError {
+    fn from(error: ReferenceError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<SignalError> for GraphError {
+    fn from(error: SignalError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<WordError> for GraphError {
+    fn from(error: WordError) -> Self {
+        Self::of(&error, error.hint())
+    }
+}
+
+impl From<DigestError> for GraphError {
+    fn from(error: DigestError) -> Self {
+        Self::of(&error, None)
     }
 }

@@ -16,14 +16,12 @@ pub(super) fn expose(
     let lookup = |name: &str| state.env.get(name).map(str::to_owned);
     let mut expanded = Vec::new();
     for word in words {
-        let words = expander.process_words(word, &lookup);
-        expanded.extend(words.map_err(|error| GraphError::new(error.to_string()))?);
+        expanded.extend(expander.process_words(word, &lookup)?);
     }
     let mut ports = Vec::new();
     for word in expanded {
         notes.add(Seen::Port { word: word.clone() });
-        let range = port::port(&word).map_err(|error| GraphError::new(error.to_string()))?;
-        ports.extend(range.ports());
+        ports.extend(port::port(&word)?.ports());
     }
     state.config.config.exposed_ports.extend(ports.iter().cloned());
     state.record(format!("EXPOSE {}", super::history::plain_list(&ports)), false);

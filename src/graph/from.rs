@@ -61,8 +61,7 @@ impl Froms<'_, '_> {
             let near = suggest::similar(name, self.known()).map(str::to_owned);
             self.notes.add(Seen::UndeclaredArgument { name: name.clone(), near });
         }
-        let expanded = result.map_err(|error| GraphError::new(error.to_string()))?;
-        Ok((expanded, names))
+        Ok((result?, names))
     }
 
     /// Returns the names that FROM may use: those with a value, and those that are declared without one.
@@ -95,6 +94,6 @@ impl Froms<'_, '_> {
             let name = written.trim_matches(|c| matches!(c, '$' | '{' | '}'));
             return Err(GraphError::new(message).suggest(name, self.globals.keys()));
         }
-        parsed.map_err(|error| GraphError::new(error.to_string()))
+        Ok(parsed?)
     }
 }

@@ -254,8 +254,7 @@ impl Lowering<'_> {
 
     /// Expands one word in the state before the instruction.
     pub(super) fn expand(&mut self, state: &State, word: &str) -> Result<String, GraphError> {
-        let expanded = self.notes.expand(&self.expander, state, word);
-        expanded.map_err(|error| GraphError::new(error.to_string()))
+        Ok(self.notes.expand(&self.expander, state, word)?)
     }
 
     /// What people see of an instruction: one line with the variables that have a value expanded.
@@ -291,7 +290,7 @@ impl Lowering<'_> {
                 legacy: pair.legacy,
             })
         };
-        let pairs = pairs.iter().map(expand).collect::<Result<Vec<_>, _>>()?;
+        let pairs = pairs.iter().map(expand).collect::<Result<Vec<_>, GraphError>>()?;
         for _ in pairs.iter().filter(|pair| pair.legacy) {
             self.notes.add(Seen::LegacyPair { keyword: step.command.keyword.clone() });
         }
@@ -350,7 +349,7 @@ impl Lowering<'_> {
             }
             Instruction::Stopsignal(word) => {
                 let signal = self.expand(state, word)?;
-                signal::signal(&signal).map_err(|error| GraphError::new(error.to_string()))?;
+                signal::signal(&signal)?;
                 state.record(format!("STOPSIGNAL {signal}"), false);
                 state.config.config.stop_signal = signal;
             }
@@ -461,9 +460,7 @@ fn set_platform(config: &mut ImageConfig, platform: &Platform) {
 fn describe(location: &ImageLocation) -> String {
     match location {
         ImageLocation::Reference(reference) => reference.to_string(),
-        ImageLocation::Manifest(digest) => digest.to_string(),
-        ImageLocation::Layout(path, None) => format!("oci-layout://{}", path.display()),
-        ImageLocation::Layout(path, Some(tag)) => format!("oci-layout://{}:{tag}", path.display()),
+        other => other.familiar(),
     }
 }
 

@@ -142,6 +142,20 @@ pub enum ImageLocation {
     Layout(PathBuf, Option<String>),
 }
 
+impl ImageLocation {
+    /// Returns what people call it.
+    pub fn familiar(&self) -> String {
+        match self {
+            Self::Reference(reference) => reference.familiar(),
+            Self::Manifest(digest) => digest.to_string(),
+            Self::Layout(path, None) => format!("oci-layout://{}", path.display()),
+            Self::Layout(path, Some(selector)) => {
+                format!("oci-layout://{}:{selector}", path.display())
+            }
+        }
+    }
+}
+
 /// An image that was found.
 #[derive(Debug, Clone)]
 pub struct Base {
@@ -358,7 +372,8 @@ pub enum FileAction {
 }
 
 impl FileAction {
-    fn input(&self) -> Option<VertexId> {
+    /// Returns the vertex that it copies from.
+    pub fn input(&self) -> Option<VertexId> {
         match self {
             Self::Copy(Copy { source: CopySource::Vertex { id, .. }, .. }) => *id,
             Self::MakeDirectory { .. }

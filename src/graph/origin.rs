@@ -67,7 +67,7 @@ fn check_base_name(stages: &Stages, id: StageId) -> Result<(), GraphError> {
     }
     match Reference::parse(&stage.base_name) {
         Ok(_) => Ok(()),
-        Err(error) => Err(GraphError::new(error.to_string())
+        Err(error) => Err(GraphError::from(error)
             .at(stage.span)
             .suggest(&stage.base_name, stages.suggestions())),
     }
@@ -92,7 +92,7 @@ fn origin(
         Some(NamedContext::Image(location)) => location,
         None => {
             let reference = Reference::parse(&stage.base_name);
-            let reference = reference.map_err(|e| GraphError::new(e.to_string()).at(stage.span))?;
+            let reference = reference.map_err(|e| GraphError::from(e).at(stage.span))?;
             ImageLocation::Reference(reference.or_latest())
         }
     };

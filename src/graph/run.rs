@@ -9,6 +9,7 @@ use super::{
 };
 use crate::dockerfile::ast::{self, MountKind, RunSecurity};
 use crate::dockerfile::{heredoc, mount};
+use crate::wildcard;
 
 /// Where a here-document with a shebang is mounted.
 const SCRIPT_DIRECTORY: &str = "/dev/pipes";
@@ -140,14 +141,7 @@ fn parse_mount(
 ) -> Result<ast::Mount, GraphError> {
     let Lowering { notes, expander, .. } = lowering;
     let mut expand = |word: &str| notes.expand(expander, &current.state, word);
-    mount::parse(text, &mut expand).map_err(|error| {
-        let hint = error.hint();
-        let graph = GraphError::new(error.to_string());
-        match hint {
-            Some(hint) => graph.hint(hint),
-            None => graph,
-        }
-    })
+    Ok(mount::parse(text, &mut expand)?)
 }
 
 fn target(written: &str, state: &State) -> Result<String, GraphError> {
@@ -174,7 +168,8 @@ fn files_mount(
         }
         MountKind::Cache => {
             let namespace = request.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
-            let id = if mount.id.is_empty() { go_clean(&mount.target) } else { mount.id.clone() };
+            let id =
+                if mount.id.is_empty() { wildcard::clean(&mount.target) } else { mount.id.clone() };
             let given = mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some();
             let access = (given && source == "/").then(|| access(mount, 0o755));
             RunMountKind::Cache(CacheMount {
@@ -189,22 +184,6 @@ fn files_mount(
         MountKind::Secret | MountKind::Ssh => unreachable!("handled by the caller"),
     };
     Ok(RunMount { target, kind })
-}
-
-/// Go's `path.Clean`, which keeps a relative path relative.
-fn go_clean(path: &str) -> String {
-    if path.starts_with('/') {
-        return clean(path);
-    }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
 fn access(mount: &ast::Mount, mode: u32) -> Access {

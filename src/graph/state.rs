@@ -4,6 +4,7 @@ use super::args::Env;
 use super::{VertexId, history};
 use crate::dockerfile::ast::{CommandLine, Healthcheck, KeyValue, Span};
 use crate::oci::{self, ImageConfig, Platform};
+use crate::wildcard;
 
 /// The comment of every history entry that an instruction makes.
 pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -175,13 +176,5 @@ pub(super) fn normalize(path: &str, dir: &str) -> String {
 
 /// Go's `path.Clean` of an absolute path.
 pub(super) fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    wildcard::clean(&format!("/{path}"))
 }

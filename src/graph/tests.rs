@@ -367,3 +367,25 @@ fn a_plan_is_a_graphviz_graph() {
 "#
     );
 }
+
+#[test]
+fn what_is_wrong_in_a_word_says_why_and_what_to_try() {
+    let cases = [
+        ("COPY --chmod=9 a b", "`9` is not a mode", "write it in octal up to `7777`"),
+        ("EXPOSE a", "`a` is not a port", "write it as `80`, `8000-8010` or `53/udp`"),
+        ("STOPSIGNAL SIGTREM", "`SIGTREM` is not a signal", "did you mean `SIGTERM`?"),
+        ("USER ${a?b}", "a: b", "set `a`, for example with `--build-arg a=…`"),
+        (
+            "RUN --mount=target=${a?b} x",
+            "option `target` of `--mount` cannot be expanded: a: b",
+            "set `a`, for example with `--build-arg a=…`",
+        ),
+    ];
+    for (line, message, hint) in cases {
+        let error = error(&format!("FROM x\n{line}\n"), &request());
+        assert_eq!(error.message, message);
+        assert!(error.hint.as_deref().unwrap().starts_with(hint), "{:?}", error.hint);
+    }
+    let error = error("FROM --platform=a/b/c/d x\n", &request());
+    assert!(error.hint.unwrap().starts_with("the form is `os/architecture[/variant]`"));
+}

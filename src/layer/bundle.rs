@@ -4,9 +4,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::header::Header;
-
-const BLOCK: u64 = 512;
+use super::header::{BLOCK, Header, padding};
 
 /// A tar being written.
 pub struct Bundle<W: Write>(W);
@@ -33,13 +31,12 @@ impl<W: Write> Bundle<W> {
                 format!("`{name}` is too short"),
             ));
         }
-        let padding = (BLOCK - size % BLOCK) % BLOCK;
-        self.0.write_all(&[0; BLOCK as usize][..padding as usize])
+        self.0.write_all(&[0; BLOCK][..padding(size)])
     }
 
     /// Ends the tar and returns what it was written to.
     pub fn finish(mut self) -> io::Result<W> {
-        self.0.write_all(&[0; 2 * BLOCK as usize])?;
+        self.0.write_all(&[0; 2 * BLOCK])?;
         self.0.flush()?;
         Ok(self.0)
     }

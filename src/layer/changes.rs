@@ -28,11 +28,6 @@ impl Changes {
         self.insert(path, Change::Put { kind, meta })
     }
 
-    /// Drops a change from the list.
-    pub fn take(&mut self, path: &TreePath) -> Option<Change> {
-        self.0.remove(path)
-    }
-
     /// Returns the change of a path.
     pub fn get(&self, path: &TreePath) -> Option<&Change> {
         self.0.get(path)
@@ -51,14 +46,6 @@ impl Changes {
     /// Returns the changes in order.
     pub fn iter(&self) -> btree_map::Iter<'_, TreePath, Change> {
         self.0.iter()
-    }
-
-    /// Returns the changes to `top` and to everything beneath it, in order.
-    pub fn beneath<'a>(
-        &'a self,
-        top: &'a TreePath,
-    ) -> impl Iterator<Item = (&'a TreePath, &'a Change)> {
-        self.0.range(top..).take_while(move |(path, _)| path.starts_with(top))
     }
 
     /// Returns the bytes of all regular files.
@@ -92,22 +79,5 @@ impl<'a> IntoIterator for &'a Changes {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn beneath_stops_at_the_end_of_the_directory() {
-        let changes: Changes = ["a", "a-b", "a/b", "a/b/c", "b"]
-            .into_iter()
-            .map(|path| (TreePath::clean(path).unwrap(), Change::Remove))
-            .collect();
-        let top = TreePath::clean("a").unwrap();
-        let found: Vec<_> = changes.beneath(&top).map(|(path, _)| path.to_string()).collect();
-        assert_eq!(found, ["/a", "/a/b", "/a/b/c"]);
-        assert_eq!(changes.beneath(&TreePath::root()).count(), 5);
     }
 }

@@ -4,10 +4,8 @@
 //! threads or on how the input is cut into writes. Decoders go by the first bytes, never by a name, and read as
 //! many members as there are.
 
-use std::fmt;
 use std::io::{self, BufReader, Cursor, Read, Write};
 
-use super::error::{LayerError, Result};
 use super::gzip::GzipEncoder;
 
 /// No xz file may ask for more memory than this.
@@ -45,58 +43,6 @@ impl Compression {
     pub const GZIP_LEVEL: u32 = 5;
     /// The level of zstd if none is asked for.
     pub const ZSTD_LEVEL: u32 = 3;
-
-    /// Makes a compression of the name and level that an output asks for. Zstd's level 0 is its default.
-    pub fn parse(name: &str, level: Option<u32>) -> Result<Self> {
-        let unknown = || {
-            let level = level.map(|level| format!(" with level {level}")).unwrap_or_default();
-            LayerError::Compression(format!("{name}{level}"))
-        };
-        match (name, level) {
-            ("uncompressed", None) => Ok(Self::Uncompressed),
-            ("gzip", None) => Ok(Self::Gzip { level: Self::GZIP_LEVEL }),
-            ("gzip", Some(level @ 0..=9)) => Ok(Self::Gzip { level }),
-            ("zstd", None | Some(0)) => Ok(Self::Zstd { level: Self::ZSTD_LEVEL }),
-            ("zstd", Some(level @ 1..=22)) => Ok(Self::Zstd { level }),
-            _ => Err(unknown()),
-        }
-    }
-
-    /// Returns the OCI media type of layers compressed so.
-    pub const fn media_type(self) -> &'static str {
-        match self {
-            Self::Uncompressed => "application/vnd.oci.image.layer.v1.tar",
-            Self::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Self::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
-        }
-    }
-
-    /// Returns how layers of a media type are compressed, OCI's or Docker's, distributable or not; levels are the
-    /// defaults.
-    pub fn of_media_type(media_type: &str) -> Result<Self> {
-        let plain = media_type.replace(".nondistributable", "").replace(".foreign", "");
-        match plain.as_str() {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::Uncompressed),
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Self::default()),
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
-                Ok(Self::Zstd { level: Self::ZSTD_LEVEL })
-            }
-            _ => Err(LayerError::Compression(media_type.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Uncompressed => "uncompressed",
-            Self::Gzip { .. } => "gzip",
-            Self::Zstd { .. } => "zstd",
-        })
-    }
 }
 
 /// A compressed stream being written. Dropped without [`Encoder::finish`] it is incomplete.
@@ -297,24 +243,5 @@ mod tests {
         }
         assert_eq!(detect(b""), Format::Uncompressed);
         assert_eq!(detect(b"\x50\x2a\x4d\x18"), Format::Zstd);
-    }
-
-    #[test]
-    fn names_levels_and_media_types() {
-        assert_eq!(Compression::parse("gzip", None).unwrap(), Compression::default());
-        assert_eq!(Compression::parse("zstd", Some(0)).unwrap(), Compression::Zstd { level: 3 });
-        let error = Compression::parse("gzip", Some(10)).unwrap_err();
-        assert_eq!(error.to_string(), "unknown compression `gzip with level 10`");
-        let error = Compression::parse("lz4", None).unwrap_err();
-        assert_eq!(error.to_string(), "unknown compression `lz4`");
-        let all =
-            [Compression::Uncompressed, Compression::default(), Compression::Zstd { level: 3 }];
-        for compression in all {
-            let media_type = compression.media_type();
-            assert_eq!(Compression::of_media_type(media_type).unwrap(), compression);
-            assert_eq!(Compression::parse(&compression.to_string(), None).unwrap(), compression);
-        }
-        let docker = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
-        assert_eq!(Compression::of_media_type(docker).unwrap(), Compression::default());
     }
 }

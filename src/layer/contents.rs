@@ -34,7 +34,7 @@ impl Nowhere {
 
 impl Contents for Nowhere {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
-        Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into()))
+        Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound))
     }
 }
 
@@ -50,7 +50,7 @@ impl DirectoryContents {
     pub fn open(path: &Path) -> crate::fs::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty());
-        let root = root.map_err(|error| PathError::of("open", path)(error.into()))?;
+        let root = root.map_err(PathError::of("open", path))?;
         Ok(Self { root, path: path.to_owned() })
     }
 }
@@ -91,17 +91,17 @@ impl TarContents {
 
 impl Contents for TarContents {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
-        let missing = || PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into());
+        let missing = || PathError::of("open", path.as_path())(io::ErrorKind::NotFound);
         let (offset, size) = *self.offsets.get(path).ok_or_else(missing)?;
         Ok(Box::new(Part { file: &self.file, offset, left: size }))
     }
 }
 
 /// A part of a file, read without moving its position, so that many can be read at once.
-struct Part<'a> {
-    file: &'a File,
-    offset: u64,
-    left: u64,
+pub(super) struct Part<'a> {
+    pub(super) file: &'a File,
+    pub(super) offset: u64,
+    pub(super) left: u64,
 }
 
 impl Read for Part<'_> {

@@ -66,7 +66,7 @@ const DIRECTORY: OFlags =
 impl Disk {
     pub(super) fn open(path: &Path, flavour: Flavour) -> Result<Self> {
         let root = rustix::fs::open(path, DIRECTORY, Mode::empty());
-        let root = root.map_err(|error| PathError::of("open", path)(error.into()))?;
+        let root = root.map_err(PathError::of("open", path))?;
         Ok(Self { root, path: path.to_owned(), flavour, parent: None })
     }
 

@@ -52,11 +52,6 @@ impl Edit {
         &self.tree
     }
 
-    /// Returns whether a path was put or removed since the beginning.
-    pub fn is_touched(&self, path: &TreePath) -> bool {
-        self.touched.contains(path)
-    }
-
     /// Makes a directory and whichever parents are missing, all with `meta`; one that is there stays as it is.
     /// Returns those that were made.
     pub fn mkdir_all(&mut self, path: &TreePath, meta: &Metadata) -> Result<Vec<TreePath>> {

@@ -53,9 +53,6 @@ pub enum LayerError {
     /// Stored changes do not decode.
     #[error("corrupt record of changes: {0}")]
     Corrupt(&'static str),
-    /// A name or level that is no compression.
-    #[error("unknown compression `{0}`")]
-    Compression(String),
 }
 
 /// A result of this module.

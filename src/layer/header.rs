@@ -5,9 +5,15 @@
 //! holds what fits. No user or group names, whole seconds, no access or change times. A field that neither form
 //! can hold is an error.
 
-const BLOCK: usize = 512;
+/// What a tar is made of.
+pub(super) const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
+
+/// Returns how many bytes follow a content of that size, so that it ends with a block.
+pub(super) const fn padding(size: u64) -> usize {
+    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
+}
 
 /// The largest PAX header that Go writes or reads.
 pub(super) const LONGEST_EXTENSION: usize = 1 << 20;

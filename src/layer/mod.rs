@@ -48,7 +48,7 @@ pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
 pub use pack::{PackOptions, file_offsets, pack, packed_size};
 pub use path::TreePath;
 pub use tree::{LastLink, Tree, Walk};
-pub use unpack::{is_archive, read_archive, unpack};
+pub use unpack::{begins_archive, is_archive, read_archive, unpack};
 
 use crate::digest::ContentDigest;
 

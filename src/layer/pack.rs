@@ -10,12 +10,11 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use super::error::{LayerError, Result, misfit};
-use super::header::Header;
+use super::header::{BLOCK, Header, padding};
 use super::whiteout::{OPAQUE, PREFIX};
 use super::{Change, Changes, Contents, Kind, Metadata, TreePath};
 use crate::digest::ContentHasher;
 
-const BLOCK: usize = 512;
 const BUFFER: usize = 256 << 10;
 
 /// What can be chosen about a layer's tar.
@@ -52,28 +51,31 @@ pub fn file_offsets(
     options: &PackOptions,
 ) -> Result<HashMap<TreePath, (u64, u64)>> {
     let mut offsets = HashMap::new();
-    let mut at = 0;
-    let mut headers = Vec::new();
-    for (path, change) in changes {
-        headers.clear();
-        write_headers(path, change, (changes, options), &mut headers)?;
-        at += headers.len() as u64;
-        if let Change::Put { kind: Kind::File { size, .. }, .. } = change {
-            offsets.insert(path.clone(), (at, *size));
-            at += size.next_multiple_of(BLOCK as u64);
-        }
-    }
+    lay_out(changes, options, |path, at, size| {
+        offsets.insert(path.clone(), (at, size));
+    })?;
     Ok(offsets)
 }
 
 /// Returns how many bytes [`pack`] writes.
 pub fn packed_size(changes: &Changes) -> Result<u64> {
-    let (mut at, mut headers) = (2 * BLOCK as u64, Vec::new());
+    let end = lay_out(changes, &PackOptions::default(), |_, _, _| ())?;
+    Ok(end + 2 * BLOCK as u64)
+}
+
+/// Hands on each regular file with the place and the size of its content; returns where the last entry ends.
+fn lay_out(
+    changes: &Changes,
+    options: &PackOptions,
+    mut file: impl FnMut(&TreePath, u64, u64),
+) -> Result<u64> {
+    let (mut at, mut headers) = (0, Vec::new());
     for (path, change) in changes {
         headers.clear();
-        write_headers(path, change, (changes, &PackOptions::default()), &mut headers)?;
+        write_headers(path, change, (changes, options), &mut headers)?;
         at += headers.len() as u64;
         if let Change::Put { kind: Kind::File { size, .. }, .. } = change {
+            file(path, at, *size);
             at += size.next_multiple_of(BLOCK as u64);
         }
     }
@@ -217,8 +219,7 @@ impl Writer<'_> {
         if hasher.content() != *content {
             return Err(LayerError::Changed(path.clone()));
         }
-        let padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
-        self.buffer.resize(self.buffer.len() + padding as usize, 0);
+        self.buffer.resize(self.buffer.len() + padding(*size), 0);
         Ok(())
     }
 }

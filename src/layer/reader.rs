@@ -8,11 +8,10 @@
 use std::io::{self, Read};
 
 use super::error::{LayerError, Result};
-use super::header::LONGEST_EXTENSION;
+use super::header::{BLOCK, LONGEST_EXTENSION, padding};
 use super::sparse::{self, Segments};
 use super::{Timestamp, Xattrs};
 
-pub(super) const BLOCK: usize = 512;
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// One entry's header with all its extensions.
@@ -36,7 +35,7 @@ pub(super) struct Reader<R> {
     input: R,
     /// Bytes of the current entry that are still to come from the input, and what pads them.
     stored: u64,
-    padding: u64,
+    padding: usize,
     holes: Option<Segments>,
 }
 
@@ -68,7 +67,7 @@ impl<R: Read> Reader<R> {
 
     /// Returns the next entry, skipping what was not read of the one before.
     pub(super) fn next(&mut self) -> Result<Option<RawEntry>> {
-        self.skip(self.stored.saturating_add(self.padding))?;
+        self.skip(self.stored.saturating_add(self.padding as u64))?;
         (self.stored, self.padding, self.holes) = (0, 0, None);
         let mut extensions = Extensions::default();
         while let Some(block) = self.header()? {
@@ -160,11 +159,7 @@ impl<R: Read> Reader<R> {
         if block.iter().all(|byte| *byte == 0) {
             return self.end();
         }
-        let sum = number(&block[148..156]);
-        let blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
-        let unsigned: i64 = (0..BLOCK).map(|at| i64::from(blank(at))).sum();
-        let signed: i64 = (0..BLOCK).map(|at| i64::from(blank(at).cast_signed())).sum();
-        if sum != Some(unsigned) && sum != Some(signed) {
+        if !is_header(&block) {
             return Err(LayerError::Archive("a header has the wrong checksum"));
         }
         Ok(Some(block))
@@ -186,7 +181,7 @@ impl<R: Read> Reader<R> {
         let length = length.ok_or(LayerError::Archive("an extended header is too long"))?;
         let mut data = vec![0; length];
         self.read_exact(&mut data)?;
-        self.skip(padding(size))?;
+        self.skip(padding(size) as u64)?;
         Ok(data)
     }
 
@@ -288,6 +283,15 @@ impl<R: Read> Reader<R> {
     }
 }
 
+/// Returns whether a block has the checksum of a header.
+pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
+    let sum = number(&block[148..156]);
+    let blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
+    let unsigned: i64 = (0..BLOCK).map(|at| i64::from(blank(at))).sum();
+    let signed: i64 = (0..BLOCK).map(|at| i64::from(blank(at).cast_signed())).sum();
+    sum == Some(unsigned) || sum == Some(signed)
+}
+
 fn basic_entry(block: &[u8; BLOCK]) -> Result<RawEntry> {
     let field = |range: std::ops::Range<usize>| {
         number(&block[range]).ok_or(LayerError::Archive("a field is not a number"))
@@ -328,10 +332,6 @@ fn id(value: u64) -> Result<u32> {
 
 fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
-const fn padding(size: u64) -> u64 {
-    (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
 /// Reads a numeric field: octal text, or base-256 if the first bit says so. An empty field is zero.

@@ -75,7 +75,7 @@ impl Tree {
 
     /// Opens a regular file from its beginning, following no links.
     pub fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
-        let fail = |kind: io::ErrorKind| PathError::of("open", path.as_path())(kind.into());
+        let fail = PathError::of("open", path.as_path());
         match self.get(path).map(Node::body) {
             Some(NodeKind::File { origin, .. }) => origin.contents.open(&origin.path),
             Some(_) => Err(fail(io::ErrorKind::InvalidInput)),

@@ -8,17 +8,18 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::{Extraction, Limits, Whiteouts};
+use super::compress::{Format, detect};
+use super::contents::Part;
 use super::disk::{Disk, Flavour};
 use super::edit::{Edit, Recording};
 use super::error::{LayerError, Result};
 use super::materialise::{finish, write_file};
 use super::node::Origin;
-use super::reader::Reader;
+use super::reader::{Reader, is_header};
 use super::{Change, Changes, Contents, Kind, Metadata, Tree, TreeContents, TreePath};
 use crate::fs::PathError;
 
@@ -62,6 +63,11 @@ pub fn read_archive(input: impl Read, spool: &mut File, limits: Limits) -> Resul
 /// Returns whether an input, already decompressed, begins like a tar: what decides whether ADD unpacks a file.
 pub fn is_archive(input: impl Read) -> bool {
     matches!(Reader::new(input).next(), Ok(Some(_)))
+}
+
+/// Returns whether a file that begins so, with 512 bytes or all there are, is taken for an archive, compressed or not.
+pub fn begins_archive(head: &[u8]) -> bool {
+    detect(head) != Format::Uncompressed || head.first_chunk().is_some_and(is_header)
 }
 
 /// Where the entries of an archive go.
@@ -167,29 +173,9 @@ impl Contents for Spool {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         let numbers = path.components().map(|part| std::str::from_utf8(part).ok()?.parse().ok());
         match numbers.collect::<Option<Vec<u64>>>().as_deref() {
-            Some(&[offset, size]) => Ok(Box::new(SpoolReader {
-                file: &self.0,
-                offset,
-                end: offset.saturating_add(size),
-            })),
-            _ => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound.into())),
+            Some(&[offset, left]) => Ok(Box::new(Part { file: &self.0, offset, left })),
+            _ => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound)),
         }
-    }
-}
-
-struct SpoolReader<'a> {
-    file: &'a File,
-    offset: u64,
-    end: u64,
-}
-
-impl Read for SpoolReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
-        let most = left.min(buf.len());
-        let n = self.file.read_at(&mut buf[..most], self.offset)?;
-        self.offset += n as u64;
-        Ok(n)
     }
 }
 

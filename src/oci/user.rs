@@ -2,8 +2,9 @@
 //! `/etc/group`.
 //!
 //! The rules are those of BuildKit (`moby/sys/user`, `user_linux.go`), including that a malformed id counts as 0:
-//! the files belong to the image, and so does what they say. One rule is kinder: `root` needs no entry. Reading the files beneath the image's root, and that
-//! a missing one is `None`, is the caller's part; files over 10 MiB are refused here.
+//! the files belong to the image, and so does what they say. One rule is kinder: `root` needs no entry. Reading the
+//! files beneath the image's root, and that a missing one is `None`, is the caller's part; files over 10 MiB are
+//! refused here.
 
 /// The largest `/etc/passwd` or `/etc/group` that is read.
 const LIMIT: usize = 10 << 20;

@@ -103,7 +103,7 @@ impl BlobReader {
         let response = self.client.expect(&call, &[200, 206])?;
         let skip = self.begins_at(&response)?;
         if let Some(length) = response.content_length() {
-            let actual = self.offset - skip + length;
+            let actual = (self.offset - skip).saturating_add(length);
             if actual != self.descriptor.size {
                 return Err(self.wrong_size(actual));
             }

@@ -235,23 +235,8 @@ fn enter_directory(process: &Process) -> Result<()> {
 }
 
 fn set_limit(limit: &Rlimit) -> Result<()> {
-    let resource = match limit.name.as_str() {
-        "core" => libc::RLIMIT_CORE,
-        "cpu" => libc::RLIMIT_CPU,
-        "data" => libc::RLIMIT_DATA,
-        "fsize" => libc::RLIMIT_FSIZE,
-        "locks" => libc::RLIMIT_LOCKS,
-        "memlock" => libc::RLIMIT_MEMLOCK,
-        "msgqueue" => libc::RLIMIT_MSGQUEUE,
-        "nice" => libc::RLIMIT_NICE,
-        "nofile" => libc::RLIMIT_NOFILE,
-        "nproc" => libc::RLIMIT_NPROC,
-        "rss" => libc::RLIMIT_RSS,
-        "rtprio" => libc::RLIMIT_RTPRIO,
-        "rttime" => libc::RLIMIT_RTTIME,
-        "sigpending" => libc::RLIMIT_SIGPENDING,
-        "stack" => libc::RLIMIT_STACK,
-        other => return Err(Failure::Invalid(format!("there is no limit `{other}`"))),
+    let Some(resource) = limit.resource() else {
+        return Err(Failure::Invalid(format!("there is no limit `{}`", limit.name)));
     };
     sys::set_limit(resource, limit.soft, limit.hard).map_err(refused(|| {
         format!("set the limit `{}` to {}:{}", limit.name, limit.soft, limit.hard)

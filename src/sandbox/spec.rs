@@ -41,7 +41,7 @@ pub enum Root {
         /// removed afterwards: the kernel refuses to mount it again.
         work: PathBuf,
     },
-    /// A directory as it is (the copy snapshotter).
+    /// A directory as it is.
     Directory(PathBuf),
 }
 
@@ -151,6 +151,36 @@ pub struct Rlimit {
     pub soft: u64,
     /// Hard limit; `u64::MAX`: unlimited.
     pub hard: u64,
+}
+
+/// The limits that there are, and what the kernel calls them.
+const RESOURCES: [(&str, u32); 15] = [
+    ("core", libc::RLIMIT_CORE),
+    ("cpu", libc::RLIMIT_CPU),
+    ("data", libc::RLIMIT_DATA),
+    ("fsize", libc::RLIMIT_FSIZE),
+    ("locks", libc::RLIMIT_LOCKS),
+    ("memlock", libc::RLIMIT_MEMLOCK),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE),
+    ("nice", libc::RLIMIT_NICE),
+    ("nofile", libc::RLIMIT_NOFILE),
+    ("nproc", libc::RLIMIT_NPROC),
+    ("rss", libc::RLIMIT_RSS),
+    ("rtprio", libc::RLIMIT_RTPRIO),
+    ("rttime", libc::RLIMIT_RTTIME),
+    ("sigpending", libc::RLIMIT_SIGPENDING),
+    ("stack", libc::RLIMIT_STACK),
+];
+
+impl Rlimit {
+    /// Returns the names that limits can have.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        RESOURCES.into_iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn resource(&self) -> Option<u32> {
+        RESOURCES.into_iter().find(|(name, _)| *name == self.name).map(|(_, resource)| resource)
+    }
 }
 
 /// Which network a process sees.

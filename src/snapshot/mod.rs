@@ -23,7 +23,7 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Flavour, LayerError, OverlayXattrs, Owners, PackOptions,
-    TarContents, materialise, pack, packed_size,
+    TarContents, Tree, materialise, pack, packed_size,
 };
 use crate::store::{Store, StoreError};
 
@@ -127,6 +127,12 @@ impl<'a> Snapshots<'a> {
         Ok(StoredLayer { changes: Arc::new(changes), contents })
     }
 
+    /// Returns a tree with a layer on it.
+    pub fn stack(&self, tree: &Tree, id: LayerId) -> Result<Tree> {
+        let layer = self.load(id)?;
+        Ok(tree.apply(&layer.changes, &layer.contents)?)
+    }
+
     /// Returns where a layer's files can be read: its tar if there is one, else its directory.
     fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
         if let Some(diff_id) = self.known_diff_id(id)? {
@@ -171,7 +177,7 @@ impl<'a> Snapshots<'a> {
         let encoded = changes.encode();
         let id = LayerId(ContentDigest::of(&encoded));
         let place = self.dir(id);
-        if place.join("changes").exists() {
+        if self.store.has_snapshot(&id.name()) {
             self.add_missing(id, files, diff_id)?;
             return Ok(id);
         }
@@ -186,7 +192,7 @@ impl<'a> Snapshots<'a> {
         match std::fs::rename(&made, &place) {
             Ok(()) => Ok(id),
             // Another process was faster with the very same layer.
-            Err(_) if place.join("changes").exists() => Ok(id),
+            Err(_) if self.store.has_snapshot(&id.name()) => Ok(id),
             Err(error) => Err(PathError::of("create", &place)(error).into()),
         }
     }

@@ -37,20 +37,22 @@ impl Upper {
         for path in [&upper.files, &upper.work] {
             std::fs::create_dir(path).map_err(PathError::of("create the directory", path))?;
         }
-        let fail = |errno: rustix::io::Errno| PathError::of("prepare", &upper.files)(errno.into());
+        upper.prepare(root).map_err(PathError::of("prepare", &upper.files))?;
+        Ok(upper)
+    }
+
+    fn prepare(&self, root: &Metadata) -> rustix::io::Result<()> {
         if rustix::process::geteuid().is_root() {
             let owner = (rustix::fs::Uid::from_raw(root.uid), rustix::fs::Gid::from_raw(root.gid));
-            rustix::fs::chown(&upper.files, Some(owner.0), Some(owner.1)).map_err(fail)?;
+            rustix::fs::chown(&self.files, Some(owner.0), Some(owner.1))?;
         }
-        rustix::fs::chmod(&upper.files, Mode::from_raw_mode(root.mode)).map_err(fail)?;
-        Ok(upper)
+        rustix::fs::chmod(&self.files, Mode::from_raw_mode(root.mode))
     }
 
     /// Reads what a command left.
     pub fn read(&self) -> Result<Vec<(TreePath, Found)>> {
         let mut walk = Walk { root: &self.files, found: Vec::new(), files: Vec::new() };
-        let top = open_directory(&self.files)
-            .map_err(|e| PathError::of("open", &self.files)(e.into()))?;
+        let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
         let digests = hash_all(&self.files, &files, &found)?;
@@ -86,7 +88,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn fail(&self, path: &TreePath) -> impl Fn(rustix::io::Errno) -> SnapshotError {
         let path = self.root.join(path.as_path());
-        move |errno| PathError::of("read", &path)(errno.into()).into()
+        move |errno| PathError::of("read", &path)(errno).into()
     }
 
     fn directory(&mut self, fd: OwnedFd, at: &TreePath) -> Result<()> {
@@ -183,8 +185,7 @@ pub fn metadata(stat: &Stat) -> Metadata {
 /// Reads the extended attributes of a path without following it.
 pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
     let mut found = Xattrs::new();
-    let fail =
-        |errno: rustix::io::Errno| PathError::of("read the attributes of", path)(errno.into());
+    let fail = PathError::of("read the attributes of", path);
     // The kernel never has more than this, and almost always nothing.
     const LONGEST_LIST: usize = 1 << 16;
     let mut names = Vec::new();
@@ -194,7 +195,7 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => return Ok(found),
         Err(errno) => return Err(fail(errno).into()),
     }
-    let size = rustix::fs::llistxattr(path, &mut names[..]).map_err(fail)?;
+    let size = rustix::fs::llistxattr(path, &mut names[..]).map_err(&fail)?;
     for name in names[..size].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         // The label of the host's policy is not the image's; overlay's own marks are needed on directories only.
         let skipped = name == b"security.selinux"
@@ -262,13 +263,12 @@ pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
 }
 
 fn hash_file(path: &Path, buffer: &mut [u8]) -> Result<ContentDigest> {
-    let fail = PathError::of("read", path);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::of("read", path))?;
     let mut file = std::fs::File::from(file);
     let mut hasher = ContentHasher::new();
     loop {
-        match file.read(buffer).map_err(&fail)? {
+        match file.read(buffer).map_err(PathError::of("read", path))? {
             0 => return Ok(hasher.content()),
             n => hasher.update(&buffer[..n]),
         }

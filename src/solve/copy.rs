@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::error::StepError;
-use super::select::{Filter, FilterState, Found, Verdict};
+use super::select::{Filter, FilterState, Found, Verdict, path_of};
 use crate::dockerfile::chmod::Chmod;
 use crate::layer::{Edit, LastLink, LinkGroup, Metadata, Node, Timestamp, Tree, TreePath};
 
@@ -66,10 +66,6 @@ pub(super) fn copy(
     let target = prepare(edit, (node, found), dest, contents_only, rules)?;
     let mut copier = Copier { edit, rules, links: HashMap::new(), pending: Vec::new() };
     copier.copy(node, &TreePath::root(), &target, &FilterState::default())
-}
-
-pub(super) fn path_of(text: &str) -> Result<TreePath, StepError> {
-    TreePath::clean(text).ok_or_else(|| StepError::Name(text.to_owned()))
 }
 
 pub(super) fn make_directories(

@@ -1,6 +1,7 @@
 //! Why a step failed.
 
 use crate::layer::{LayerError, TreePath};
+use crate::oci::UserError;
 use crate::sandbox;
 use crate::snapshot::SnapshotError;
 use crate::source::SourceError;
@@ -43,8 +44,8 @@ pub enum StepError {
         output: Vec<String>,
     },
     /// USER names nobody.
-    #[error("{0}")]
-    User(String),
+    #[error(transparent)]
+    User(#[from] UserError),
     /// A secret or agent that was not given.
     #[error("the {kind} `{id}` is required but was not given")]
     Missing {

@@ -1,8 +1,8 @@
 //! One file operation: computed on trees, then packed as a layer.
 
-use super::copy::{self, Rules, make_directories, path_of};
+use super::copy::{self, Rules, make_directories};
 use super::error::StepError;
-use super::select::{self, Filter, Found};
+use super::select::{self, Filter, Found, path_of};
 use crate::digest::ContentDigest;
 use crate::graph::{Copy, CopySource, FileAction};
 use crate::layer::{
@@ -45,21 +45,21 @@ fn make_directory(
     now: Timestamp,
 ) -> Result<(), StepError> {
     let path = edit.tree().resolve(&path_of(path)?, LastLink::Follow)?;
-    let owner = match user {
-        "" => None,
-        user => Some(owner(edit.tree(), user)?),
-    };
-    let rules = Rules { owner, chmod: None, filter: &Filter::default(), now };
+    let rules =
+        Rules { owner: owner(edit.tree(), user)?, chmod: None, filter: &Filter::default(), now };
     make_directories(edit, &path, &rules)
 }
 
-/// Looks an owner up in the tree's own user database; an unknown name is root, as in the reference.
-fn owner(tree: &Tree, spec: &str) -> Result<(u32, u32), StepError> {
+/// Looks an owner up in the tree's own user database; an unknown name is root, as in the reference. An empty one is
+/// none.
+fn owner(tree: &Tree, spec: &str) -> Result<Option<(u32, u32)>, StepError> {
+    if spec.is_empty() {
+        return Ok(None);
+    }
     let passwd = super::user::database(tree, "etc/passwd")?;
     let group = super::user::database(tree, "etc/group")?;
-    let owner = oci::owner(spec, passwd.as_deref(), group.as_deref());
-    let owner = owner.map_err(|error| StepError::User(error.to_string()))?;
-    Ok((owner.uid, owner.gid))
+    let owner = oci::owner(spec, passwd.as_deref(), group.as_deref())?;
+    Ok(Some((owner.uid, owner.gid)))
 }
 
 fn copy_action(
@@ -69,10 +69,7 @@ fn copy_action(
     source: &Tree,
     now: Timestamp,
 ) -> Result<(), StepError> {
-    let owner = match copy.chown.as_str() {
-        "" => None,
-        spec => Some(owner(edit.tree(), spec)?),
-    };
+    let owner = owner(edit.tree(), &copy.chown)?;
     let parents = match &copy.source {
         CopySource::Vertex { parents, .. } => parents.as_ref(),
         CopySource::Inline { .. } => None,

@@ -4,7 +4,7 @@ use super::error::StepError;
 use super::{Progress, Solver, Value, select};
 use crate::cache::{self, InputKey, Key, RunInputs};
 use crate::graph::{Copy, CopySource, FileAction, FileOp, Op, Run, RunMountKind, VertexId};
-use crate::layer::{LastLink, Tree, TreePath};
+use crate::layer::{LastLink, Tree};
 
 type Keyed = Result<InputKey, StepError>;
 
@@ -119,7 +119,7 @@ fn selection(tree: &Tree, copy: &Copy) -> Keyed {
 
 /// Returns the identity of a part of a tree, with links followed.
 pub(super) fn subtree(tree: &Tree, path: &str) -> Keyed {
-    let path = TreePath::clean(path).ok_or_else(|| StepError::Name(path.to_owned()))?;
+    let path = select::path_of(path)?;
     let real = tree.resolve(&path, LastLink::Follow)?;
     match tree.identity(&real) {
         Some(identity) => Ok(InputKey::Content(identity)),

@@ -30,11 +30,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub use error::StepError;
 pub use state::{State, Value};
 
-use secret::{Secret, SecretSource};
+use secret::{LARGEST_SECRET, Secret, SecretSource};
 
 use crate::cache::{InputKey, Key};
 use crate::event::{Cancel, Event, Reporter, StepId};
-use crate::graph::{CopySource, FileAction, FileOp, FilesSource, Graph, Op, Vertex, VertexId};
+use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
 use crate::sandbox::Sandbox;
@@ -259,14 +259,7 @@ impl<'a> Solver<'a> {
     ) -> Result<(Tree, LayerId), StepError> {
         let mut sources = Vec::new();
         for action in &file.actions {
-            let input = match action {
-                FileAction::Copy(crate::graph::Copy {
-                    source: CopySource::Vertex { id, .. },
-                    ..
-                }) => *id,
-                FileAction::Copy(_) | FileAction::MakeDirectory { .. } => None,
-            };
-            let value = input.and_then(|id| progress.value(id));
+            let value = action.input().and_then(|id| progress.value(id));
             sources.push(value.map(|value| value.tree(self.snapshots())).transpose()?);
         }
         let whole = match base {
@@ -278,8 +271,7 @@ impl<'a> Solver<'a> {
             file::perform(self.store, &start, &file.actions, &sources, self.now())?;
         let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
         // From here on the files are read from the layer: what they were copied from may go away.
-        let stored = self.snapshots().load(layer)?;
-        Ok((whole.apply(&stored.changes, &stored.contents)?, layer))
+        Ok((self.snapshots().stack(&whole, layer)?, layer))
     }
 
     fn now(&self) -> Timestamp {
@@ -300,18 +292,15 @@ impl<'a> Solver<'a> {
     }
 
     fn secret(&self, id: &str) -> Option<Result<Vec<u8>, StepError>> {
-        /// Larger values are most likely a mistake; the reference refuses them too.
-        const LIMIT: u64 = 500 << 10;
         let secret = self.secrets.iter().rev().find(|secret| secret.id == id)?;
         let bad = |problem: String| StepError::Secret { id: id.to_owned(), problem };
         let value = match &secret.source {
             SecretSource::Value(value) => Ok(value.clone()),
-            SecretSource::File(path) => {
-                crate::fs::read(path).map_err(|error| bad(format!("{error}: {}", error.source)))
-            }
+            SecretSource::File(path) => crate::fs::read_start(path, LARGEST_SECRET + 1)
+                .map_err(|error| bad(format!("{error}: {}", error.source))),
         };
-        Some(value.and_then(|value| match value.len() as u64 > LIMIT {
-            true => Err(bad(format!("it has more than {} KiB", LIMIT >> 10))),
+        Some(value.and_then(|value| match value.len() as u64 > LARGEST_SECRET {
+            true => Err(bad(format!("it has more than {} KiB", LARGEST_SECRET >> 10))),
             false => Ok(value),
         }))
     }

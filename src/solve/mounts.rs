@@ -9,7 +9,7 @@ use crate::dockerfile::ast::Sharing;
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::graph::{CacheMount, Run, RunMount, RunMountKind, SecretMount};
-use crate::layer::{Changes, Edit, LastLink, Tree, TreeContents, TreePath};
+use crate::layer::{Edit, LastLink, Tree, TreeContents, TreePath};
 use crate::sandbox::spec::{Mount, MountKind, Scratch};
 use crate::snapshot::upper::Upper;
 use crate::source::SourceError;
@@ -133,22 +133,18 @@ fn bind(
 impl Solver<'_> {
     /// Writes a tree to disk, once: the directory is kept as a layer of its own.
     fn keep_tree(&self, tree: &Tree) -> Result<PathBuf, StepError> {
-        let mut changes = Changes::new();
         let mut edit = Edit::new(Tree::empty());
-        graft(&mut edit, tree, &TreePath::root(), &TreePath::root())?;
-        for (path, change) in edit.finish().1 {
-            changes.insert(path, change);
-        }
+        graft(&mut edit, tree, &TreePath::root())?;
+        let (_, changes) = edit.finish();
         Ok(self.snapshots().keep_directory(&changes, &TreeContents(tree.clone()))?)
     }
 }
 
-/// Puts what is at and beneath `from` of another tree at `to`.
-fn graft(edit: &mut Edit, tree: &Tree, from: &TreePath, to: &TreePath) -> Result<(), StepError> {
+/// Puts what is beneath `from` of another tree at the root.
+fn graft(edit: &mut Edit, tree: &Tree, from: &TreePath) -> Result<(), StepError> {
     let mut links = std::collections::HashMap::new();
     for (path, node) in tree.walk(from) {
-        let below = path.strip_prefix(from).unwrap_or_default();
-        let target = to.append(&below);
+        let target = path.strip_prefix(from).unwrap_or_default();
         if target.is_root() {
             continue;
         }
@@ -235,7 +231,7 @@ fn make_cache(
     if let Some(tree) = start {
         let source = TreePath::clean(&cache.source).unwrap_or_default();
         let source = tree.resolve(&source, LastLink::Follow)?;
-        graft(&mut edit, tree, &source, &TreePath::root())?;
+        graft(&mut edit, tree, &source)?;
         meta = tree.get(&source).map_or(meta, |node| node.meta().clone());
     }
     if let Some(access) = &cache.access {
@@ -256,7 +252,7 @@ fn keep_first(made: &Path, place: &Path) -> Result<(), StepError> {
     use rustix::io::Errno;
     match renameat_with(CWD, made, CWD, place, RenameFlags::NOREPLACE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(SourceError::from(PathError::of("create", place)(errno.into())).into()),
+        Err(errno) => Err(SourceError::from(PathError::of("create", place)(errno)).into()),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Larger values, in bytes, are most likely a mistake; the reference refuses them too.
+pub const LARGEST_SECRET: u64 = 500 << 10;
+
 /// `--secret`
 #[derive(Debug, Clone)]
 pub struct Secret {

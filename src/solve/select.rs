@@ -5,7 +5,7 @@ use crate::digest::{ContentDigest, ContentHasher};
 use crate::dockerignore::{self, Matcher};
 use crate::graph::Parents;
 use crate::layer::{LastLink, Node, Tree, TreePath};
-use crate::wildcard;
+use crate::wildcard::{self, has_wildcards};
 
 /// One thing to copy: where the instruction found it, and where it is once links are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Found {
 pub(super) fn find(tree: &Tree, path: &str, is_pattern: bool) -> Result<Vec<Found>, StepError> {
     let found = match is_pattern {
         true => resolve_wildcards(tree, path)?,
-        false => vec![clean(path)?],
+        false => vec![path_of(path)?],
     };
     found.into_iter().map(|named| follow(tree, named, is_pattern)).collect()
 }
@@ -33,8 +33,9 @@ fn follow(tree: &Tree, named: TreePath, links: bool) -> Result<Found, StepError>
     }
 }
 
-fn clean(path: &str) -> Result<TreePath, StepError> {
-    TreePath::clean(path).ok_or_else(|| StepError::Name(path.to_owned()))
+/// Returns a path beneath the root, whatever `..` it has.
+pub(super) fn path_of(text: &str) -> Result<TreePath, StepError> {
+    TreePath::clean(text).ok_or_else(|| StepError::Name(text.to_owned()))
 }
 
 /// Go's `ResolveWildcards`: the part before the first component with a wildcard is followed, the rest is matched
@@ -42,9 +43,9 @@ fn clean(path: &str) -> Result<TreePath, StepError> {
 fn resolve_wildcards(tree: &Tree, path: &str) -> Result<Vec<TreePath>, StepError> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let Some(first) = parts.iter().position(|part| has_wildcards(part)) else {
-        return Ok(vec![clean(path)?]);
+        return Ok(vec![path_of(path)?]);
     };
-    let top = clean(&parts[..first].join("/"))?;
+    let top = path_of(&parts[..first].join("/"))?;
     let top = tree.resolve(&top, LastLink::Follow)?;
     let node = tree.get(&top).ok_or_else(|| StepError::NotFound(top.clone()))?;
     let pattern = parts[first..].join("/");
@@ -80,18 +81,6 @@ fn search(
             search(child, &path, &relative, search_for, found);
         }
     }
-}
-
-pub(super) fn has_wildcards(part: &str) -> bool {
-    let mut bytes = part.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => drop(bytes.next()),
-            b'*' | b'?' | b'[' => return true,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// The patterns of one COPY or ADD.

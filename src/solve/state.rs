@@ -63,8 +63,7 @@ impl State {
             None => Tree::empty(),
         };
         for id in &self.own {
-            let layer = snapshots.load(*id)?;
-            tree = tree.apply(&layer.changes, &layer.contents)?;
+            tree = snapshots.stack(&tree, *id)?;
         }
         Ok(self.tree.get_or_init(|| tree))
     }

@@ -8,8 +8,8 @@ use crate::layer::{LastLink, Node, NodeKind, Tree, TreePath};
 use crate::oci;
 use crate::sandbox::spec::User;
 
-/// The largest user database that is read.
-const LIMIT: u64 = 10 << 20;
+/// How much of a user database is read: more than `oci` takes.
+const LIMIT: u64 = (10 << 20) + 1;
 
 /// Reads a user database; `None` if there is none. Links are followed beneath the root.
 pub(super) fn database(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, StepError> {
@@ -30,7 +30,6 @@ pub(super) fn database(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, StepE
 pub fn process_user(tree: &Tree, spec: &str) -> Result<User, StepError> {
     let passwd = database(tree, "etc/passwd")?;
     let group = database(tree, "etc/group")?;
-    let ids = oci::process_ids(spec, passwd.as_deref(), group.as_deref());
-    let ids = ids.map_err(|error| StepError::User(error.to_string()))?;
+    let ids = oci::process_ids(spec, passwd.as_deref(), group.as_deref())?;
     Ok(User { uid: ids.uid, gid: ids.gid, groups: ids.groups })
 }

@@ -270,8 +270,8 @@ impl Walk<'_> {
     }
 
     fn run(&mut self, wanted: &[TreePath]) -> Result<(), SourceError> {
-        let fail = |errno: rustix::io::Errno| PathError::of("read", self.root)(errno.into());
-        let stat = rustix::fs::stat(self.root).map_err(fail)?;
+        let fail = PathError::of("read", self.root);
+        let stat = rustix::fs::stat(self.root).map_err(&fail)?;
         self.entries.push(Entry { path: TreePath::root(), stat });
         for path in wanted {
             if let Some(progress) = self.descend_to(path)? {
@@ -300,7 +300,7 @@ impl Walk<'_> {
             match rustix::fs::lstat(&full) {
                 Ok(stat) => self.entries.push(Entry { path: at.clone(), stat }),
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-                Err(errno) => return Err(PathError::of("read", &full)(errno.into()).into()),
+                Err(errno) => return Err(PathError::of("read", &full)(errno).into()),
             }
         }
         Ok(Some(progress))
@@ -309,11 +309,11 @@ impl Walk<'_> {
     fn from(&mut self, path: &TreePath, progress: Parents) -> Result<(), SourceError> {
         let full = self.root.join(path.as_path());
         if path.is_root() {
-            let fd = open(&full).map_err(|errno| PathError::of("read", &full)(errno.into()))?;
+            let fd = open(&full).map_err(PathError::of("read", &full))?;
             return self.directory(&fd, path, &progress);
         }
         let parent = full.parent().unwrap_or(self.root).to_owned();
-        let parent = open(&parent).map_err(|errno| PathError::of("read", &parent)(errno.into()))?;
+        let parent = open(&parent).map_err(PathError::of("read", &parent))?;
         let name = path.name().unwrap_or_default();
         let Ok(name) = std::ffi::CString::new(name) else { return Ok(()) };
         self.entry(&parent, &name, path.clone(), &progress)
@@ -326,9 +326,9 @@ impl Walk<'_> {
         progress: &Parents,
     ) -> Result<(), SourceError> {
         let full = self.root.join(at.as_path());
-        let fail = |errno: rustix::io::Errno| PathError::of("read", &full)(errno.into());
-        for entry in Dir::read_from(fd).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+        let fail = PathError::of("read", &full);
+        for entry in Dir::read_from(fd).map_err(&fail)? {
+            let entry = entry.map_err(&fail)?;
             if matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 continue;
             }
@@ -355,7 +355,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let full = self.root.join(path.as_path());
-        let fail = |errno: rustix::io::Errno| PathError::of("read", &full)(errno.into());
+        let fail = PathError::of("read", &full);
         let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             // Removed since the directory was listed.
@@ -369,7 +369,7 @@ impl Walk<'_> {
         }
         if is_directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(fail)?;
+            let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(&fail)?;
             let before = self.entries.len();
             self.directory(&fd, &path, &next)?;
             if ignored && self.entries.len() > before {

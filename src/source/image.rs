@@ -14,7 +14,7 @@ use super::names::{known_chain, remember_chain, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
 use crate::digest::{Digest, HashingReader};
 use crate::event::Cancel;
-use crate::fs::{self, PathError};
+use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
@@ -86,8 +86,9 @@ impl<'a> Images<'a> {
                 let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
                 self.image_of(*digest, &request.platform, Origin::Store, &read)?
             }
-            ImageLocation::Layout(path, selector) => {
-                self.by_layout(path, selector.as_deref(), &request.platform)?
+            location @ ImageLocation::Layout(path, selector) => {
+                let selected = (path.as_path(), selector.as_deref());
+                self.by_layout(selected, &request.platform, location)?
             }
         };
         let mut resolved = self.resolved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -209,27 +210,23 @@ impl<'a> Images<'a> {
                 }
             }
         }
-        Err(SourceError::BadLayer {
-            index: 0,
-            image: digest.to_string(),
-            problem: "cannot be found: its indexes are nested too deeply".into(),
+        Err(SourceError::ImageNotFound {
+            reference: digest.to_string(),
+            hint: Some("its indexes are nested too deeply".into()),
         })
     }
 
     fn by_layout(
         &self,
-        path: &Path,
-        selector: Option<&str>,
+        (path, selector): (&Path, Option<&str>),
         platform: &Platform,
+        location: &ImageLocation,
     ) -> Result<Image, SourceError> {
         let index = path.join("index.json");
-        let bytes = read_bounded(&index, LAYOUT_INDEX_LIMIT)?;
+        let bytes = fs::read_start(&index, LAYOUT_INDEX_LIMIT + 1)?;
         let index = oci::Index::parse(&bytes)?;
         let missing = || SourceError::ImageNotFound {
-            reference: match selector {
-                Some(selector) => format!("oci-layout://{}:{selector}", path.display()),
-                None => format!("oci-layout://{}", path.display()),
-            },
+            reference: location.familiar(),
             hint: Some("look into the layout's `index.json` for the names that it has".into()),
         };
         let names = |descriptor: &Descriptor, wanted: &str| {
@@ -268,7 +265,7 @@ impl<'a> Images<'a> {
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> Result<Fetched, SourceError> {
         let image = self.resolve(request)?;
-        let name = describe(request);
+        let name = request.location.familiar();
         let diff_ids = &image.config.rootfs.diff_ids;
         if diff_ids.len() != image.manifest.layers.len() {
             return Err(SourceError::BadLayer {
@@ -372,8 +369,7 @@ impl<'a> Images<'a> {
         let mut tree = Tree::empty();
         let mut layers = Vec::new();
         for id in known {
-            let layer = snapshots.load(id)?;
-            tree = tree.apply(&layer.changes, &layer.contents)?;
+            tree = snapshots.stack(&tree, id)?;
             layers.push(id);
         }
         let first = layers.len();
@@ -415,20 +411,13 @@ impl<'a> Images<'a> {
     }
 }
 
-fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
-    let mut bytes = Vec::new();
-    let file = fs::open(path)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(PathError::of("read", path))?;
-    Ok(bytes)
-}
-
 fn layout_blob(path: &Path, digest: &Digest) -> PathBuf {
     path.join("blobs/sha256").join(digest.hex())
 }
 
 fn read_layout_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceError> {
     let path = layout_blob(layout, digest);
-    let bytes = read_bounded(&path, oci::CONFIG_LIMIT)?;
+    let bytes = fs::read_start(&path, oci::CONFIG_LIMIT + 1)?;
     let actual = Digest::of(&bytes);
     if actual != *digest {
         return Err(StoreError::Mismatch { expected: *digest, actual }.into());
@@ -439,12 +428,4 @@ fn read_layout_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceErr
 /// An image of another CPU is not what was asked for, unless nothing else can be had.
 fn matches(config: &ImageConfig, platform: &Platform) -> bool {
     config.os == platform.os && config.architecture == platform.architecture
-}
-
-fn describe(request: &ImageRequest) -> String {
-    match &request.location {
-        ImageLocation::Reference(reference) => reference.familiar(),
-        ImageLocation::Manifest(digest) => digest.to_string(),
-        ImageLocation::Layout(path, _) => format!("oci-layout://{}", path.display()),
-    }
 }

@@ -87,7 +87,7 @@ pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, S
         chain = Some(next);
         let Some(body) = store.record(RecordKind::Chain, &next.hex())? else { break };
         let Ok(id) = LayerId::parse(String::from_utf8_lossy(&body).trim()) else { break };
-        if !store.snapshot_dir(&id.name()).join("changes").exists() {
+        if !store.has_snapshot(&id.name()) {
             break;
         }
         known.push(id);

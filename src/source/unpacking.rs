@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::SourceError;
-use crate::digest::{DiffId, Digest, Sha256Hasher};
+use crate::digest::{DiffId, Digest, HashingReader};
 use crate::event::Cancel;
 use crate::fs::is_full;
 use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
@@ -35,24 +35,10 @@ fn unpack_plain(
     files: &Path,
     parent: Option<&Tree>,
 ) -> Result<(Changes, DiffId), LayerError> {
-    let inner = decoder(compressed).map_err(LayerError::Read)?;
-    let mut hasher = DiffHasher { inner, hasher: Sha256Hasher::new() };
-    let changes = unpack(&mut hasher, files, parent, Limits::default(), flavour())?;
-    io::copy(&mut hasher, &mut io::sink()).map_err(LayerError::Read)?;
-    Ok((changes, hasher.hasher.diff_id()))
-}
-
-struct DiffHasher<R> {
-    inner: R,
-    hasher: Sha256Hasher,
-}
-
-impl<R: Read> Read for DiffHasher<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
+    let mut plain = HashingReader::new(decoder(compressed).map_err(LayerError::Read)?);
+    let changes = unpack(&mut plain, files, parent, Limits::default(), flavour())?;
+    io::copy(&mut plain, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok((changes, plain.into_parts().1.diff_id()))
 }
 
 /// Says of which layer an error is, unless it is of this machine.

@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Result, Store, StoreError};
-use crate::digest::{Digest, HashingReader, Sha256Hasher};
+use crate::digest::{Digest, HashingReader, HashingWriter};
 use crate::fs::{self, PathError};
 
 /// Manifests, indexes and configs larger than this are refused.
@@ -17,17 +17,13 @@ const SMALL_BLOB_LIMIT: u64 = 16 << 20;
 /// A blob in the making.
 pub struct BlobWriter<'a> {
     store: &'a Store,
-    file: tempfile::NamedTempFile,
-    hasher: Sha256Hasher,
-    size: u64,
+    path: PathBuf,
+    file: HashingWriter<tempfile::NamedTempFile>,
 }
 
 impl Write for BlobWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        self.size += n as u64;
-        Ok(n)
+        self.file.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -37,28 +33,34 @@ impl Write for BlobWriter<'_> {
 
 impl BlobWriter<'_> {
     /// Returns where the bytes are until then; for error messages.
-    pub fn path(&self) -> &std::path::Path {
-        self.file.path()
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts the blob in its place, whatever its digest is; returns digest and size.
     pub fn commit(self) -> Result<(Digest, u64)> {
-        let digest = self.hasher.digest();
-        let place = self.store.blob_path(&digest);
-        if !place.exists() {
-            let persisted = self.file.persist(&place);
-            persisted.map_err(|error| PathError::of("write", &place)(error.error))?;
-        }
-        Ok((digest, self.size))
+        self.commit_if(|_| Ok(()))
     }
 
     /// Puts the blob in its place if it has the digest that was announced.
     pub fn commit_as(self, expected: &Digest) -> Result<u64> {
-        let actual = self.hasher.clone().digest();
-        if actual != *expected {
-            return Err(StoreError::Mismatch { expected: *expected, actual });
+        let expected = *expected;
+        let committed = self.commit_if(|actual| match actual == expected {
+            true => Ok(()),
+            false => Err(StoreError::Mismatch { expected, actual }),
+        });
+        committed.map(|(_, size)| size)
+    }
+
+    fn commit_if(self, check: impl FnOnce(Digest) -> Result<()>) -> Result<(Digest, u64)> {
+        let (file, hasher, size) = self.file.into_parts();
+        let digest = hasher.digest();
+        check(digest)?;
+        let place = self.store.blob_path(&digest);
+        if !place.exists() {
+            file.persist(&place).map_err(|error| PathError::of("write", &place)(error.error))?;
         }
-        self.commit().map(|(_, size)| size)
+        Ok((digest, size))
     }
 }
 
@@ -100,7 +102,8 @@ impl Store {
         let file = tempfile::Builder::new().prefix("b").tempfile_in(&self.scratch);
         let file = file.map_err(PathError::of("create a file in", &self.scratch))?;
         // Blobs hold nothing that their image does not hold; the root's own mode guards them.
-        Ok(BlobWriter { store: self, file, hasher: Sha256Hasher::new(), size: 0 })
+        let path = file.path().to_owned();
+        Ok(BlobWriter { store: self, path, file: HashingWriter::new(file) })
     }
 
     /// Puts bytes that are already in memory.

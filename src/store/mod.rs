@@ -6,10 +6,13 @@
 //! records/step/<xx>/<key>     what a build step made, by cache key (`cache/`)
 //! records/tag/<name>          an image's name -> the digest of its manifest
 //! records/context/<id>        what was known of a context's files when it was last read (`source/`)
+//! records/image/<id>          an image's id -> the digest of its manifest
+//! records/build/<id>          which steps the last build of a Dockerfile had (`cache/`)
 //! records/chain/<chain id>    which layer is the uppermost of a chain (`source/`)
-//! records/blob/<name>         in which blob a layer is compressed (`export/`)
+//! records/blob/<name>         in which blob a layer is compressed (`export/`) or a download is (`source/`)
+//! records/settled-<boot>      how far the records of a boot are known to be on the disk
 //! mounts/<id>/                directories of RUN --mount=type=cache
-//! locks/<name>                flock files: leases of running builds, steps in flight; never removed while held
+//! locks/<name>                flock files: leases of running builds, steps in flight; removed by their holders
 //! tmp/<lease>/                files in the making; belongs to a live lease or is garbage
 //! ```
 //!
@@ -47,9 +50,6 @@ pub enum StoreError {
     /// A blob that something names is not there.
     #[error("blob `{0}` is missing from the store")]
     Missing(Digest),
-    /// A record's bytes make no sense.
-    #[error("record `{}` is damaged", .0.display())]
-    Damaged(PathBuf),
 }
 
 impl StoreError {
@@ -64,7 +64,7 @@ impl StoreError {
                 Some("name a state root that you may write to with `--root`".into())
             }
             Self::Missing(_) => Some("build again with `--no-cache`".into()),
-            Self::Path(_) | Self::Mismatch { .. } | Self::Damaged(_) => None,
+            Self::Path(_) | Self::Mismatch { .. } => None,
         }
     }
 }
@@ -87,8 +87,8 @@ impl Store {
         for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
             fs::create_dir_all(&root.join(directory))?;
         }
-        for kind in ["step", "tag", "image", "context", "build", "chain", "blob"] {
-            fs::create_dir_all(&root.join("records").join(kind))?;
+        for kind in RecordKind::ALL {
+            fs::create_dir_all(&root.join("records").join(kind.directory()))?;
         }
         let root = std::fs::canonicalize(root).map_err(PathError::of("open", root))?;
         let (name, lease) = lock::take_lease(&root)?;
@@ -117,6 +117,11 @@ impl Store {
     /// Returns where the snapshot of that name is or will be.
     pub fn snapshot_dir(&self, id: &str) -> PathBuf {
         self.root.join("snapshots").join(id)
+    }
+
+    /// Returns whether a snapshot is there: its directory alone is none.
+    pub fn has_snapshot(&self, id: &str) -> bool {
+        self.snapshot_dir(id).join("changes").exists()
     }
 
     /// Returns where the cache mount of that name is or will be.

@@ -33,12 +33,16 @@ pub enum RecordKind {
     Build,
     /// Which layer is the uppermost of a chain, by chain id.
     Chain,
-    /// In which blob a layer is compressed, by diff id and compression.
+    /// What is known of a blob: of a layer compressed, by diff id and compression; of a download, by URL.
     Blob,
 }
 
 impl RecordKind {
-    fn directory(self) -> &'static str {
+    /// All kinds.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Step, Self::Tag, Self::Image, Self::Context, Self::Build, Self::Chain, Self::Blob];
+
+    pub(super) fn directory(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Tag => "tag",
@@ -98,14 +102,6 @@ impl Store {
         }
     }
 
-    /// Removes a record; returns whether there was one.
-    pub fn remove_record(&self, kind: RecordKind, name: &str) -> Result<bool> {
-        let path = self.record_path(kind, name);
-        let there = path.exists();
-        fs::remove_file(&path)?;
-        Ok(there)
-    }
-
     /// Marks a record as used just now, for the garbage collector. A failure only makes it look older.
     pub fn touch_record(&self, kind: RecordKind, name: &str) {
         use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
@@ -133,7 +129,7 @@ impl Store {
         self.wrote.load(Ordering::Relaxed)
     }
 
-    fn is_settled(&self, boot: &str, record: &std::path::Path) -> bool {
+    fn is_settled(&self, boot: &str, record: &Path) -> bool {
         let settled = std::fs::read_to_string(settled_path(&self.root, boot)).ok();
         let until =
             settled.and_then(|text| text.strip_suffix('\n')?.parse().ok()).map(Duration::from_secs);
@@ -155,9 +151,8 @@ pub fn settle(root: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(PathError::of("open", &path))?,
     };
-    let fail = PathError::of("flush", root);
-    let directory = std::fs::File::open(root).map_err(&fail)?;
-    rustix::fs::syncfs(&directory).map_err(|errno| fail(errno.into()))?;
+    let directory = std::fs::File::open(root).map_err(PathError::of("flush", root))?;
+    rustix::fs::syncfs(&directory).map_err(PathError::of("flush", root))?;
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // Always of one length: a later mark covers an earlier one, and half a mark is no number.
     let text = format!("{seconds:020}\n");

@@ -9,8 +9,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use kiln::builder::{Context, DockerfileSource};
+use kiln::builder::{Context, DockerfileSource, LARGEST_DOCKERFILE};
 use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::layer::begins_archive;
 
 use super::values::{Read, problem};
 
@@ -25,8 +26,6 @@ pub(super) struct Inputs {
     pub(super) spool: Option<File>,
 }
 
-/// Larger Dockerfiles on standard input are a mistake.
-const LARGEST_DOCKERFILE: u64 = 16 << 20;
 /// Enough to see every archive's mark: a tar header.
 const HEAD: usize = 512;
 const STDIN: &str = "<stdin>";
@@ -60,7 +59,7 @@ fn from_stdin(file: Option<&str>, stdin: &mut dyn io::Read, scratch: &Path) -> R
     }
     let mut head = Vec::new();
     stdin.take(HEAD as u64).read_to_end(&mut head).map_err(stdin_failed)?;
-    if is_archive(&head) {
+    if begins_archive(&head) {
         let spool = spool(&head, stdin, scratch)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", spool.as_raw_fd()));
         let dockerfile = in_archive(file)?;
@@ -130,7 +129,7 @@ fn locate(context: &str) -> Read<Context> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
-    if is_archive(&head) {
+    if begins_archive(&head) {
         return Ok(Context::Archive(path.to_owned()));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -153,22 +152,6 @@ fn no_url(what: &str, url: &str) -> Diagnostic {
         "clone or download it and give the directory or the archive"
     };
     problem(format!("{what} from a URL is not supported yet: `{url}`")).hint(Some(hint.to_owned()))
-}
-
-/// Says whether bytes start a tar archive, compressed or not.
-fn is_archive(head: &[u8]) -> bool {
-    let marks: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    marks.iter().any(|mark| head.starts_with(mark)) || is_tar_header(head)
-}
-
-/// The sum of a header's bytes, its own field counted as spaces, stands in octal at 148.
-fn is_tar_header(head: &[u8]) -> bool {
-    let Some(header) = head.get(..HEAD) else { return false };
-    let field = String::from_utf8_lossy(&header[148..156]);
-    let Ok(stated) = u32::from_str_radix(field.trim_matches([' ', '\0']), 8) else { return false };
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    let own: u32 = header[148..156].iter().map(|&byte| u32::from(byte)).sum();
-    stated == sum - own + 8 * u32::from(b' ')
 }
 
 fn in_archive(file: Option<&str>) -> Read<DockerfileSource> {

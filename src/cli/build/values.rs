@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use kiln::builder::{Secret, SecretSource};
+use kiln::builder::{LARGEST_SECRET, Secret, SecretSource};
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::export::csv;
 use kiln::sandbox::spec::Rlimit;
@@ -28,11 +28,7 @@ fn hinted(message: impl Into<String>, hint: &str) -> Diagnostic {
 
 /// Reads a truth value as Go does.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
+    kiln::dockerfile::boolean(text).ok_or_else(|| "expected true or false".to_owned())
 }
 
 /// Splits `NAME=VALUE`; the value is `None` without a `=`.
@@ -48,55 +44,16 @@ pub(super) fn pair(flag: &str, text: &str) -> Read<(String, Option<String>)> {
     Ok((name.to_owned(), value))
 }
 
-/// Reads a number of bytes with docker's units, which are powers of 1024: `64m`, `1.5g`, `512kb`, `1 GiB`.
+/// Reads a number of bytes as a mount's `size` has it: `64m`, `1.5g`, `512kb`, `1 GiB`.
 pub(super) fn size(flag: &str, text: &str) -> Read<u64> {
-    let wrong = || {
+    let size = kiln::dockerfile::mount::size(text).ok().filter(|size| *size < i64::MAX);
+    size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| {
         hinted(
             format!("invalid size `{text}` for `{flag}`"),
             "write a number with b, k, m or g, e.g. `64m`",
         )
-    };
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().map_err(|_| wrong())?;
-    let suffix = text[digits..].strip_prefix(' ').unwrap_or(&text[digits..]).to_lowercase();
-    let power = match suffix.as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        "p" | "pb" | "pib" => 5,
-        _ => return Err(wrong()),
-    };
-    let bytes = number * 1024_f64.powi(power);
-    if bytes >= 2_f64.powi(63) {
-        return Err(wrong());
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the range was checked"
-    )]
-    Ok(bytes as u64)
+    })
 }
-
-const LIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Reads `NAME=SOFT[:HARD]`.
 pub(crate) fn ulimit(text: &str) -> Read<Rlimit> {
@@ -107,8 +64,8 @@ pub(crate) fn ulimit(text: &str) -> Read<Rlimit> {
         )
     };
     let (name, limits) = text.split_once('=').ok_or_else(wrong)?;
-    if !LIMITS.contains(&name) {
-        let hint = format!("the limits are {}", LIMITS.join(", "));
+    if !Rlimit::names().any(|known| known == name) {
+        let hint = format!("the limits are {}", Rlimit::names().collect::<Vec<_>>().join(", "));
         return Err(hinted(format!("unknown limit `{name}` for `--ulimit`"), &hint));
     }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
@@ -141,9 +98,6 @@ pub(super) fn add_host(text: &str) -> Read<(String, String)> {
         Err(_) => Err(problem(format!("`{address}` in `--add-host {text}` is not an IP address"))),
     }
 }
-
-/// Larger secrets are refused, as docker does.
-const LARGEST_SECRET: u64 = 500 * 1024;
 
 /// Reads `id=ID[,type=file|env][,src=FILE][,env=NAME]`; the second value is a warning.
 pub(super) fn secret(text: &str, environment: &Environment) -> Read<(Secret, Option<String>)> {
