@@ -14,14 +14,6 @@ pub(crate) struct Kiln {
     directory: tempfile::TempDir,
 }
 
-impl Drop for Kiln {
-    fn drop(&mut self) {
-        // The process that flushes a store may put its record into a directory that is just being removed.
-        let path = self.directory.path();
-        let _ = (0..10).find(|_| kiln::fs::remove_tree(path).is_ok());
-    }
-}
-
 /// How a run of kiln ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -129,23 +121,6 @@ impl Kiln {
         let ended = self.build(dockerfile, &[&["--output", &dest], args].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         tars::Layout::read(&out)
-    }
-}
-
-impl Drop for Kiln {
-    fn drop(&mut self) {
-        remove(self.directory.path());
-    }
-}
-
-/// Removes a directory in which a build's settling may still write its record: nobody waits for that.
-pub(crate) fn remove(directory: &Path) {
-    for _ in 0..500 {
-        let removed = std::fs::remove_dir_all(directory);
-        if removed.is_ok() || !directory.exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 
