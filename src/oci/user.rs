@@ -109,11 +109,17 @@ pub fn owner(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<
     if let Some(name) = group_name {
         let found = match file_id(name)? {
             Some(id) => Some(id),
+            None if name.is_empty() => Some(0),
             None => groups(group)?.find(|entry| entry.name == name.as_bytes()).map(|e| e.gid),
         };
         owner.gid = found.unwrap_or(owner.gid);
     }
     Ok(owner)
+}
+
+/// Returns whether finding out whom a `--chown` means needs the files of the image.
+pub fn is_named_owner(spec: &str) -> bool {
+    spec.splitn(2, ':').any(|name| !name.is_empty() && file_id(name) == Ok(None))
 }
 
 /// Returns the home directory of a user id: the first entry of `passwd` with it that names one.
@@ -301,13 +307,23 @@ mod tests {
         let cases = [
             ("app", (1000, 1001)), ("app:wheel", (1000, 10)), ("5", (5, 5)), ("5:app", (5, 1001)), ("root", (0, 0)),
             ("root:5", (0, 5)), ("ghost", (0, 0)), ("ghost:ghost", (0, 0)), ("app:ghost", (1000, 1001)),
-            (":5", (0, 5)), ("4294967295", (0, 0)),
+            (":5", (0, 5)), ("4294967295", (0, 0)), ("app:", (1000, 0)), ("5:", (5, 0)), (":", (0, 0)),
         ];
         for (spec, (uid, gid)) in cases {
             assert_eq!(owner(spec, Some(PASSWD), Some(GROUP)), Ok(Owner { uid, gid }), "{spec}");
         }
         assert_eq!(owner("app:app", None, None), Ok(Owner { uid: 0, gid: 0 }));
         assert_eq!(owner("-1", None, None), Err(UserError::Range("-1".into())));
+    }
+
+    #[test]
+    fn numbers_and_root_need_no_files() {
+        for spec in ["", "5", "root", "5:6", "root:root", ":5", "5:", "-1"] {
+            assert!(!is_named_owner(spec), "{spec}");
+        }
+        for spec in ["app", "5:app", "app:5", ":app", "4294967296"] {
+            assert!(is_named_owner(spec), "{spec}");
+        }
     }
 
     #[test]

@@ -235,16 +235,14 @@ impl<'a> Solver<'a> {
             let value = input.and_then(|id| progress.value(id));
             sources.push(value.map(|value| value.tree(self.snapshots())).transpose()?);
         }
-        let whole = match base {
-            Some(state) => state.tree(self.snapshots())?.clone(),
-            None => Tree::empty(),
-        };
-        let start = if file.link { Tree::empty() } else { whole.clone() };
+        let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
+        let start = whole.as_ref().filter(|_| !file.link);
         let (tree, changes) =
-            file::perform(self.store, &start, &file.actions, &sources, self.now())?;
+            file::perform(self.store, start, &file.actions, &sources, self.now())?;
         let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
         // From here on the files are read from the layer: what they were copied from may go away.
         let stored = self.snapshots().load(layer)?;
+        let whole = whole.unwrap_or_else(Tree::empty);
         Ok((whole.apply(&stored.changes, &stored.contents)?, layer))
     }
 
