@@ -118,6 +118,7 @@ error: unable to find user `nobody-here`: no matching entry in the image's `/etc
   |
 5 | RUN true
   | ^^^^^^^^
+  hint: create it first (RUN useradd …), or give a number
 ";
     fails(&format!("{BASE}USER nobody-here\nRUN true\n"), 2, report);
 }

@@ -3,13 +3,13 @@
 //! A key is the BLAKE3 hash of a sequence of parts. Each part is its name and its value, both as fields with an
 //! eight-byte little-endian length before them; lists are a part holding the fields of their members. The first
 //! part is the domain tag, which changes whenever this encoding or the meaning of a step does. Nothing of the host
-//! goes in: no times, no host paths, no ids of the invoking user.
+//! goes in: no times but SOURCE_DATE_EPOCH, no host paths, no ids of the invoking user.
 //!
 //! | step | parts, in order |
 //! |---|---|
 //! | image | `manifest`, `platform` |
 //! | run | `base`, `args`, `env`, `cwd`, `user`, `network`, `security`, `hostname`, `hosts`, `ulimits`, `shm`, `platform`, `secrets`, `mount <n>` each |
-//! | file | `base` (absent for `--link`), `action <n>` each |
+//! | file | `base` (absent for `--link`), `epoch` (if there is one), `action <n>` each |
 //!
 //! `base` and the inputs of mounts and actions are [`InputKey`]s: in a definition key the input's own definition
 //! key, in a content key its identity; files of a context are always their identity. Whether a secret or agent was
@@ -218,11 +218,14 @@ fn encode_access(access: Option<&Access>) -> Vec<u8> {
 }
 
 /// Returns the key of file operations. `sources` holds, for each action, what it copies: the identity of the
-/// selected files, or the definition key of the vertex that they come from.
-pub fn file_key(op: &FileOp, base: InputKey, sources: &[InputKey]) -> Key {
+/// selected files, or the definition key of the vertex that they come from. `epoch` is the time of what is made.
+pub fn file_key(op: &FileOp, base: InputKey, sources: &[InputKey], epoch: Option<i64>) -> Key {
     let mut builder = Builder::new("file");
     if !op.link {
         builder.part("base", &base.encode());
+    }
+    if let Some(epoch) = epoch {
+        builder.part("epoch", &epoch.to_le_bytes());
     }
     for (index, action) in op.actions.iter().enumerate() {
         let source = sources.get(index).copied().unwrap_or(InputKey::Empty);

@@ -433,6 +433,8 @@ impl Lowering<'_> {
         if let Some(platform) = &self.request.platform {
             set_platform(&mut config, platform);
         }
+        let platform = config.platform();
+        config.set_platform(&platform);
         Lowered {
             graph: self.graph,
             result: state.top,

@@ -56,8 +56,12 @@ fn lowered_with(
                     };
                     let name = reference.familiar_name();
                     asked.push(format!("{name} {}", request.platform));
-                    let base =
+                    let mut base =
                         base(&request.platform, if name == "trigger" { triggers } else { &[] });
+                    if name == "aarch64" {
+                        base.config.architecture = name.clone();
+                        base.config.variant = "v8".to_owned();
+                    }
                     bases.insert(request, base);
                 }
             }
@@ -174,6 +178,12 @@ fn the_platform_of_from_is_part_of_the_image() {
     let (lowered, asked) = lowered_with(text, &request(), &[]).unwrap();
     assert_eq!(asked, ["x linux/arm64", "x linux/amd64"]);
     assert_eq!(lowered.config.architecture, "amd64");
+}
+
+#[test]
+fn the_platform_of_the_base_goes_by_its_preferred_names() {
+    let config = lowered_with("FROM aarch64\n", &request(), &[]).unwrap().0.config;
+    assert_eq!((config.architecture.as_str(), config.variant.as_str()), ("arm64", ""));
 }
 
 #[test]

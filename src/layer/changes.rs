@@ -28,6 +28,11 @@ impl Changes {
         self.insert(path, Change::Put { kind, meta })
     }
 
+    /// Drops a change from the list.
+    pub fn take(&mut self, path: &TreePath) -> Option<Change> {
+        self.0.remove(path)
+    }
+
     /// Returns the change of a path.
     pub fn get(&self, path: &TreePath) -> Option<&Change> {
         self.0.get(path)

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::edit::include_parents;
+use super::edit::{drop_touched, include_parents};
 use super::error::Result;
 use super::node::Node;
 use super::{Change, Changes, Kind, Metadata, Nowhere, Tree, TreePath};
@@ -94,6 +94,7 @@ pub fn diff_upper(base: &Tree, mut upper: Vec<(TreePath, Found)>) -> Result<Chan
             }
         }
     }
+    drop_touched(&mut changes, base);
     let now = base.apply(&changes, &Nowhere::shared())?;
     include_parents(&mut changes, &now);
     Ok(changes)
@@ -215,7 +216,24 @@ mod tests {
             ("d/b", file("new", 1, None)),
         ];
         assert_eq!(diff(upper), ["D /d", "F /d/a", "F /d/b"]);
-        assert_eq!(diff(vec![("d", dir(2, Opacity::Merged))]), ["D /d"]);
+    }
+
+    #[test]
+    fn a_directory_that_was_only_touched_is_dropped() {
+        assert!(diff(vec![("d", dir(2, Opacity::Merged))]).is_empty());
+        let upper = vec![("d", dir(2, Opacity::Merged)), ("d/sub", dir(2, Opacity::Merged))];
+        assert!(diff(upper).is_empty());
+        let upper = vec![
+            ("d", dir(2, Opacity::Merged)),
+            ("d/sub", dir(2, Opacity::Merged)),
+            ("d/sub/c", Found::Whiteout),
+            ("e", dir(2, Opacity::Merged)),
+        ];
+        assert_eq!(diff(upper), ["D /d", "D /d/sub", "- /d/sub/c"]);
+        let mut closed = meta(2);
+        closed.mode = 0o700;
+        let upper = Found::Directory { meta: closed, opacity: Opacity::Merged };
+        assert_eq!(diff(vec![("d", upper)]), ["D /d"]);
     }
 
     #[test]

@@ -193,6 +193,10 @@ impl Edit {
                     record_losses(path, (base, now), &mut changes);
                 }
             }
+            for path in drop_touched(&mut changes, &self.base) {
+                let old = self.base.get(&path).map(|old| Node::directory(old.meta().clone()));
+                drop(old.map(|old| self.tree.put(&path, old)));
+            }
         }
         include_parents(&mut changes, &self.tree);
         self.name_groups(firsts);
@@ -285,6 +289,29 @@ fn record_losses(path: &TreePath, (base, now): (&Node, &Node), changes: &mut Cha
     }
 }
 
+/// Drops the directories of which nothing but the time differs from `base`, unless something beneath them changes:
+/// that they were touched is no change of a layer. Returns them.
+pub(super) fn drop_touched(changes: &mut Changes, base: &Tree) -> Vec<TreePath> {
+    let is_touched = |path: &TreePath, change: &Change| {
+        let Change::Put { kind: Kind::Directory, meta } = change else { return false };
+        base.get(path).is_some_and(|old| {
+            let untouched = Metadata { mtime: old.meta().mtime, ..meta.clone() };
+            old.is_directory() && *old.meta() == untouched
+        })
+    };
+    let (mut touched, mut follows) = (Vec::new(), None::<&TreePath>);
+    for (path, change) in changes.iter().rev() {
+        match is_touched(path, change) && follows.is_none_or(|next| !next.starts_with(path)) {
+            true => touched.push(path.clone()),
+            false => follows = Some(path),
+        }
+    }
+    for path in &touched {
+        changes.take(path);
+    }
+    touched
+}
+
 /// Adds every directory above a change, except the root, with the metadata it has in `tree`.
 pub(super) fn include_parents(changes: &mut Changes, tree: &Tree) {
     let paths: Vec<TreePath> = changes.iter().map(|(path, _)| path.clone()).collect();
@@ -350,6 +377,28 @@ mod tests {
         let mut edit = Edit::new(base(&["a/b/c", "x/y"]));
         edit.put(&path("a/b/d"), node("d")).unwrap();
         assert_eq!(finish(edit), ["D /a", "D /a/b", "F /a/b/d"]);
+    }
+
+    #[test]
+    fn a_directory_that_only_has_another_time_is_no_change() {
+        let later = || {
+            let mut meta = default_directory();
+            meta.mtime.seconds = 9;
+            meta
+        };
+        let tree = base(&["a/b/c", "x/y"]);
+        let mut edit = Edit::new(tree.clone());
+        edit.set_metadata(&path("a"), &later()).unwrap();
+        edit.set_metadata(&path("a/b"), &later()).unwrap();
+        let (now, changes) = edit.finish();
+        assert!(changes.is_empty());
+        let meta = |tree: &Tree| tree.get(&path("a/b")).map(|node| node.meta().clone());
+        assert_eq!(meta(&now), meta(&tree));
+        let mut edit = Edit::new(tree);
+        edit.set_metadata(&path("a"), &later()).unwrap();
+        edit.put(&path("a/b/d"), node("d")).unwrap();
+        edit.set_metadata(&path("x"), &Metadata { mode: 0o700, ..later() }).unwrap();
+        assert_eq!(finish(edit), ["D /a", "D /a/b", "F /a/b/d", "D /x"]);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum UserError {
     /// There is no such group.
     #[error("unable to find group `{0}`: no matching entry in the image's `/etc/group`")]
     NoGroup(String),
+    /// A name where there is no file system to look it up in.
+    #[error("cannot find `{0}`: on `scratch` and with `--link` owners must be numbers")]
+    NoFiles(String),
     /// A number that is no id.
     #[error("invalid id `{0}`: ids are 0 to 2147483647")]
     Range(String),
@@ -54,7 +57,7 @@ impl UserError {
             Self::NoGroup(_) => {
                 Some("create it first (RUN groupadd …), or give a number".to_owned())
             }
-            Self::Range(_) | Self::TooLarge(_) => None,
+            Self::NoFiles(_) | Self::Range(_) | Self::TooLarge(_) => None,
         }
     }
 }
@@ -110,11 +113,17 @@ pub fn owner(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<
     if let Some(name) = group_name {
         let found = match file_id(name)? {
             Some(id) => Some(id),
+            None if name.is_empty() => Some(0),
             None => groups(group)?.find(|entry| entry.name == name.as_bytes()).map(|e| e.gid),
         };
         owner.gid = found.unwrap_or(owner.gid);
     }
     Ok(owner)
+}
+
+/// Returns whether finding out whom a `--chown` means needs the files of the image.
+pub fn is_named_owner(spec: &str) -> bool {
+    spec.splitn(2, ':').any(|name| !name.is_empty() && file_id(name) == Ok(None))
 }
 
 /// Returns the home directory of a user id: the first entry of `passwd` with it that names one.
@@ -302,13 +311,23 @@ mod tests {
         let cases = [
             ("app", (1000, 1001)), ("app:wheel", (1000, 10)), ("5", (5, 5)), ("5:app", (5, 1001)), ("root", (0, 0)),
             ("root:5", (0, 5)), ("ghost", (0, 0)), ("ghost:ghost", (0, 0)), ("app:ghost", (1000, 1001)),
-            (":5", (0, 5)), ("4294967295", (0, 0)),
+            (":5", (0, 5)), ("4294967295", (0, 0)), ("app:", (1000, 0)), ("5:", (5, 0)), (":", (0, 0)),
         ];
         for (spec, (uid, gid)) in cases {
             assert_eq!(owner(spec, Some(PASSWD), Some(GROUP)), Ok(Owner { uid, gid }), "{spec}");
         }
         assert_eq!(owner("app:app", None, None), Ok(Owner { uid: 0, gid: 0 }));
         assert_eq!(owner("-1", None, None), Err(UserError::Range("-1".into())));
+    }
+
+    #[test]
+    fn numbers_and_root_need_no_files() {
+        for spec in ["", "5", "root", "5:6", "root:root", ":5", "5:", "-1"] {
+            assert!(!is_named_owner(spec), "{spec}");
+        }
+        for spec in ["app", "5:app", "app:5", ":app", "4294967296"] {
+            assert!(is_named_owner(spec), "{spec}");
+        }
     }
 
     #[test]

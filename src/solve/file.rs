@@ -12,15 +12,18 @@ use crate::oci;
 use crate::source::archive;
 use crate::store::Store;
 
-/// Performs the actions on a tree. `sources` has, for each action, the tree that it copies from.
+/// Performs the actions on a tree; on nothing if there is none, as with `--link`. `sources` has, for each action, the tree that it copies from.
 pub(super) fn perform(
     store: &Store,
-    base: &Tree,
+    base: Option<&Tree>,
     actions: &[FileAction],
     sources: &[Option<Tree>],
     now: Timestamp,
 ) -> Result<(Tree, Changes), StepError> {
-    let mut edit = Edit::new(base.clone());
+    let mut edit = Edit::new(base.cloned().unwrap_or_else(Tree::empty));
+    if base.is_none() {
+        actions.iter().try_for_each(refuse_named_owner)?;
+    }
     for (action, source) in actions.iter().zip(sources) {
         match action {
             FileAction::MakeDirectory { path, user } => make_directory(&mut edit, path, user, now)?,
@@ -36,6 +39,18 @@ pub(super) fn perform(
         }
     }
     Ok(edit.finish())
+}
+
+/// Where there is no file system, there is none to look a name up in.
+fn refuse_named_owner(action: &FileAction) -> Result<(), StepError> {
+    let owner = match action {
+        FileAction::MakeDirectory { user, .. } => user,
+        FileAction::Copy(copy) => &copy.chown,
+    };
+    match oci::is_named_owner(owner) {
+        true => Err(oci::UserError::NoFiles(owner.clone()).into()),
+        false => Ok(()),
+    }
 }
 
 fn make_directory(

@@ -26,10 +26,12 @@ impl Solver<'_> {
                     Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
                 })?
             }
-            Op::File(file) => file_key(file, base, &|input, copy| match progress.value(input) {
-                Some(Value::Files(tree)) => selection(&tree, copy),
-                Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
-            })?,
+            Op::File(file) => {
+                self.file_key(file, base, &|input, copy| match progress.value(input) {
+                    Some(Value::Files(tree)) => selection(&tree, copy),
+                    Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
+                })?
+            }
         }))
     }
 
@@ -46,7 +48,9 @@ impl Solver<'_> {
         };
         match &vertex.op {
             Op::Run(run) => self.run_key(run, base, &|input, path| subtree(&tree(input)?, path)),
-            Op::File(file) => file_key(file, base, &|input, copy| selection(&tree(input)?, copy)),
+            Op::File(file) => {
+                self.file_key(file, base, &|input, copy| selection(&tree(input)?, copy))
+            }
             Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
                 unreachable!("sources have no content key")
             }
@@ -87,24 +91,27 @@ impl Solver<'_> {
         };
         Ok(cache::run_key(run, &inputs))
     }
-}
 
-fn file_key(
-    file: &FileOp,
-    base: InputKey,
-    input_key: &dyn Fn(VertexId, &Copy) -> Keyed,
-) -> Result<Key, StepError> {
-    let mut sources = Vec::new();
-    for action in &file.actions {
-        sources.push(match action {
-            FileAction::Copy(copy) => match &copy.source {
-                CopySource::Vertex { id: Some(id), .. } => input_key(*id, copy)?,
-                CopySource::Vertex { id: None, .. } | CopySource::Inline { .. } => InputKey::Empty,
-            },
-            FileAction::MakeDirectory { .. } => InputKey::Empty,
-        });
+    fn file_key(
+        &self,
+        file: &FileOp,
+        base: InputKey,
+        input_key: &dyn Fn(VertexId, &Copy) -> Keyed,
+    ) -> Result<Key, StepError> {
+        let mut sources = Vec::new();
+        for action in &file.actions {
+            sources.push(match action {
+                FileAction::Copy(copy) => match &copy.source {
+                    CopySource::Vertex { id: Some(id), .. } => input_key(*id, copy)?,
+                    CopySource::Vertex { id: None, .. } | CopySource::Inline { .. } => {
+                        InputKey::Empty
+                    }
+                },
+                FileAction::MakeDirectory { .. } => InputKey::Empty,
+            });
+        }
+        Ok(cache::file_key(file, base, &sources, self.epoch))
     }
-    Ok(cache::file_key(file, base, &sources))
 }
 
 /// Returns the identity of what a COPY takes.

@@ -262,16 +262,13 @@ impl<'a> Solver<'a> {
             let value = action.input().and_then(|id| progress.value(id));
             sources.push(value.map(|value| value.tree(self.snapshots())).transpose()?);
         }
-        let whole = match base {
-            Some(state) => state.tree(self.snapshots())?.clone(),
-            None => Tree::empty(),
-        };
-        let start = if file.link { Tree::empty() } else { whole.clone() };
+        let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
+        let start = whole.as_ref().filter(|_| !file.link);
         let (tree, changes) =
-            file::perform(self.store, &start, &file.actions, &sources, self.now())?;
+            file::perform(self.store, start, &file.actions, &sources, self.now())?;
         let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
         // From here on the files are read from the layer: what they were copied from may go away.
-        Ok((self.snapshots().stack(&whole, layer)?, layer))
+        Ok((self.snapshots().stack(&whole.unwrap_or_else(Tree::empty), layer)?, layer))
     }
 
     fn now(&self) -> Timestamp {

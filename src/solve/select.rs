@@ -45,10 +45,14 @@ fn resolve_wildcards(tree: &Tree, path: &str) -> Result<Vec<TreePath>, StepError
     let Some(first) = parts.iter().position(|part| has_wildcards(part)) else {
         return Ok(vec![path_of(path)?]);
     };
+    let pattern = parts[first..].join("/");
+    // A match finds mistakes wherever they are in the pattern.
+    if wildcard::matches(&pattern, "").is_err() {
+        return Err(StepError::Pattern(format!("`{path}` is not a pattern")));
+    }
     let top = path_of(&parts[..first].join("/"))?;
     let top = tree.resolve(&top, LastLink::Follow)?;
     let node = tree.get(&top).ok_or_else(|| StepError::NotFound(top.clone()))?;
-    let pattern = parts[first..].join("/");
     // A class may match a slash, so only patterns without one have a known depth.
     let depth = if pattern.contains('[') { usize::MAX } else { parts.len() - first };
     let mut found = Vec::new();

@@ -23,6 +23,7 @@ use crate::layer::{
 };
 use crate::snapshot::upper;
 use crate::store::Store;
+use crate::wildcard;
 
 /// A directory whose files a build may use.
 #[derive(Debug, Clone)]
@@ -41,9 +42,15 @@ impl LocalContext {
         let matcher = self.matcher()?;
         let name = ContentDigest::of(self.root.as_os_str().as_bytes()).hex();
         let cache = stat_cache::load(store, &name);
-        let mut walk = Walk { root: &self.root, matcher: matcher.as_ref(), entries: Vec::new() };
-        walk.run(&self.wanted())?;
-        let entries = walk.entries;
+        let walk = |wanted: &[TreePath]| {
+            let mut walk =
+                Walk { root: &self.root, matcher: matcher.as_ref(), entries: Vec::new() };
+            walk.run(wanted).map(|()| walk.entries)
+        };
+        let mut entries = walk(&self.wanted())?;
+        if self.takes_a_link(&entries) {
+            entries = walk(&[TreePath::root()])?;
+        }
         let read_at = now();
         let digests = self.digests(&entries, &cache)?;
         remember(store, &name, &entries, (&digests, read_at), cache);
@@ -79,6 +86,15 @@ impl LocalContext {
             }
         }
         reduced
+    }
+
+    /// Returns whether a pattern matches a link, which is followed: it may lead out of what the pattern names.
+    fn takes_a_link(&self, entries: &[Entry]) -> bool {
+        let patterns = || self.paths.iter().map(|path| path.trim_start_matches('/'));
+        let links = entries.iter().filter(|entry| entry.file_type() == FileType::Symlink);
+        links.map(|entry| String::from_utf8_lossy(entry.path.as_bytes())).any(|name| {
+            patterns().any(|pattern| wildcard::matches(pattern, &name).unwrap_or(false))
+        })
     }
 
     /// Returns whether neither the path nor anything that it leads through is a link: a link may lead anywhere in

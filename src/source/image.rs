@@ -135,12 +135,22 @@ impl<'a> Images<'a> {
         let Some(digest) = found else { return Ok(None) };
         let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
         match self.image_of(digest, platform, Origin::Store, &read) {
-            Ok(image) if matches(&image.config, platform) => Ok(Some(image)),
+            Ok(image) if matches(&image.config, platform) && self.is_whole(&image)? => {
+                Ok(Some(image))
+            }
             Ok(_) => Ok(None),
             Err(SourceError::Store(StoreError::Missing(_))) => Ok(None),
             Err(SourceError::Document(oci::Error::NoPlatform { .. })) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether all layers are here. They are not while another process pulls them, nor ever if it was
+    /// stopped: a pulled image has its name before it has its layers.
+    fn is_whole(&self, image: &Image) -> Result<bool, SourceError> {
+        let known = known_chain(self.store, &image.config.rootfs.diff_ids)?.len();
+        let mut unknown = image.manifest.layers.iter().skip(known);
+        Ok(unknown.all(|layer| self.store.blob_size(&layer.digest).is_some()))
     }
 
     fn in_registry(

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
+mod copied;
 mod layers;
 mod onbuild;
 #[path = "../support/mod.rs"]

@@ -6,6 +6,7 @@ mod contexts;
 #[allow(dead_code, reason = "shared with the tests of the registry client")]
 #[path = "../registry/fake.rs"]
 mod fake;
+mod pulled;
 #[path = "../support/mod.rs"]
 mod support;
 mod web;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use kiln::wildcard;
 use serde_json::Value;
 
 use crate::support::{Ended, Kiln};
@@ -101,8 +102,19 @@ fn sources_name_what_the_reference_finds() {
     let root = kiln.path("tree");
     make_tree(&root, &rows[0]);
     assert!(rows.iter().all(|row| row["tree"] == rows[0]["tree"]), "one tree serves all rows");
+    // In a malformed pattern the row's function finds nothing, and what calls it a mistake.
+    let (malformed, rows): (Vec<&Value>, Vec<&Value>) = rows
+        .iter()
+        .partition(|row| wildcard::matches(row["src"].as_str().unwrap_or_default(), "").is_err());
+    assert!(malformed.len() >= 4, "{malformed:?}");
+    for row in malformed {
+        let ended = build(&kiln, &root, &instruction(row));
+        assert_eq!(ended.code, Some(2), "{row}: {}", ended.stderr);
+        let first = ended.error().lines().next().unwrap_or_default().to_owned();
+        assert!(first.ends_with("` is not a pattern"), "{row}: {first}");
+    }
     let (found, missing): (Vec<&Value>, Vec<&Value>) =
-        rows.iter().partition(|row| expected(&root, row).is_some());
+        rows.into_iter().partition(|row| expected(&root, row).is_some());
     let copies: String = found.iter().map(|row| instruction(row)).collect();
     let ended = build(&kiln, &root, &copies);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -110,11 +122,45 @@ fn sources_name_what_the_reference_finds() {
         let made = files(&kiln.path("out").join(row["id"].as_str().unwrap_or_default()));
         assert_eq!(Some(made), expected(&root, row), "{row}");
     }
-    assert!(missing.len() >= 4, "{missing:?}");
+    assert!(missing.len() >= 3, "{missing:?}");
     for row in missing {
         let ended = build(&kiln, &root, &instruction(row));
         assert_eq!(ended.code, Some(2), "{row}: {}", ended.stderr);
         let first = ended.error().lines().next().unwrap_or_default().to_owned();
         assert!(first.ends_with("` is not in the build context"), "{row}: {first}");
     }
+}
+
+#[test]
+fn a_malformed_pattern_is_refused() {
+    let kiln = Kiln::new();
+    for (text, shown) in [
+        ("FROM scratch\nCOPY [\"busybox\", /x]\n", "`/[busybox,` is not a pattern"),
+        ("FROM scratch\nCOPY [] /x\n", "`/[]` is not a pattern"),
+        ("FROM scratch\nADD bus[a-] /x/\n", "`/bus[a-]` is not a pattern"),
+        (
+            "FROM scratch AS a\nCOPY busybox /\nFROM scratch\nCOPY --from=a /d/../[b /x/\n",
+            "`/[b` is not a pattern",
+        ),
+    ] {
+        let ended = kiln.build(text, &[]);
+        assert_eq!(ended.code, Some(2), "{text}{}", ended.stderr);
+        assert!(ended.error().starts_with(&format!("error: {shown}\n")), "{}", ended.error());
+    }
+}
+
+#[test]
+fn links_that_a_pattern_finds_are_followed_out_of_its_directory() {
+    let kiln = Kiln::new();
+    kiln.file("shared/settings", "shared");
+    kiln.file("app/own", "own");
+    std::os::unix::fs::symlink("../shared/settings", kiln.context().join("app/settings")).unwrap();
+    std::os::unix::fs::symlink("/shared", kiln.context().join("app/directory")).unwrap();
+    let lines = |text: &str| -> Vec<String> {
+        kiln.tree(text, &[]).iter().map(crate::support::tars::Entry::line).collect()
+    };
+    let found = lines("FROM scratch\nCOPY app/s* app/o* /etc/\n");
+    assert_eq!(found, ["d 755 0:0 etc/", "- 644 0:0 etc/own", "- 644 0:0 etc/settings"]);
+    let found = lines("FROM scratch\nCOPY app/d* /etc/\n");
+    assert_eq!(found, ["d 755 0:0 etc/", "- 644 0:0 etc/settings"]);
 }
