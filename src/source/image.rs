@@ -18,7 +18,7 @@ use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
-use crate::registry::Client;
+use crate::registry::{Client, RegistryError};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::store::{Store, StoreError};
 
@@ -113,11 +113,10 @@ impl<'a> Images<'a> {
             return Ok(image);
         }
         match self.in_registry(&reference, platform) {
-            Err(error) => match self.in_store(&reference, platform)? {
-                // A name that only this machine has cannot be pulled.
-                Some(image) => Ok(image),
-                None => Err(error),
-            },
+            // A name that only this machine has cannot be pulled. Any other failure must not pass for an answer.
+            Err(SourceError::Registry(
+                error @ (RegistryError::NotFound(_) | RegistryError::Denied { .. }),
+            )) if self.pull => self.in_store(&reference, platform)?.ok_or_else(|| error.into()),
             found => found,
         }
     }
