@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use super::SourceError;
 use super::names::{known_chain, remember_chain, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
-use crate::digest::{Digest, HashingReader};
+use crate::digest::{ChainId, Digest, HashingReader};
 use crate::event::Cancel;
 use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
@@ -372,7 +372,8 @@ impl<'a> Images<'a> {
             layers.push(id);
         }
         let first = layers.len();
-        for (offset, mut layer) in unpacked.into_iter().enumerate() {
+        let chains = ChainId::of_each(&image.config.rootfs.diff_ids).skip(first);
+        for ((offset, mut layer), chain) in unpacked.into_iter().enumerate().zip(chains) {
             let contents: std::sync::Arc<dyn Contents> =
                 std::sync::Arc::new(DirectoryContents::open(&layer.files)?);
             tree = match tree.apply(&layer.changes, &contents) {
@@ -387,7 +388,7 @@ impl<'a> Images<'a> {
             let id =
                 snapshots.commit_directory(&layer.changes, &layer.files, Some(layer.diff_id))?;
             layers.push(id);
-            remember_chain(self.store, &image.config.rootfs.diff_ids[..=first + offset], id)?;
+            remember_chain(self.store, chain, id)?;
         }
         Ok(Fetched { layers, tree })
     }
