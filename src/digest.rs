@@ -143,6 +143,15 @@ impl ChainId {
             Some(parent) => Self(Sha256::digest(format!("{parent} {layer}")).into()),
         }
     }
+
+    /// Returns the chain ids of a stack, that of the lowest layer first.
+    pub fn of_each<'a>(layers: impl IntoIterator<Item = &'a DiffId>) -> impl Iterator<Item = Self> {
+        layers.into_iter().scan(None, |chain, layer| {
+            let next = Self::of(*chain, *layer);
+            *chain = Some(next);
+            *chain
+        })
+    }
 }
 
 /// A SHA-256 in progress.

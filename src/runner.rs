@@ -107,21 +107,43 @@ pub fn local_tags(state: &Path) -> Result<Vec<(Reference, Digest)>, Vec<Diagnost
     names::tags(&store).map_err(|error| machine(&error))
 }
 
-/// Returns an image of the local store. Nothing is pulled.
+/// Returns the images of the local store by their names, sorted; one that is not whole is left out.
+pub fn local_images(state: &Path) -> Result<Vec<(Reference, Image)>, Vec<Diagnostic>> {
+    let store = open(state)?;
+    let images = offline(&store)?;
+    let tags = names::tags(&store).map_err(|error| machine(&error))?;
+    let image = |(reference, digest)| Some((reference, images.resolve(&kept(digest)).ok()?));
+    Ok(tags.into_iter().filter_map(image).collect())
+}
+
+/// Returns an image of the local store, whatever platform it is for. Nothing is pulled.
 pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
     let store = open(state)?;
-    let request = request_of(&store, name)?;
-    if let ImageLocation::Reference(reference) = &request.location
-        && reference.digest().is_none()
-        && names::tag(&store, reference).map_err(|error| machine(&error))?.is_none()
-    {
+    let digest = match request_of(&store, name)?.location {
+        ImageLocation::Reference(reference) => match reference.digest() {
+            Some(digest) => Some(digest).filter(|digest| store.blob_size(digest).is_some()),
+            None => names::tag(&store, &reference).map_err(|error| machine(&error))?,
+        },
+        ImageLocation::Manifest(digest) => Some(digest),
+        ImageLocation::Layout(..) => None,
+    };
+    let Some(digest) = digest else {
         let hint = Some("`kiln images` lists those that are there".to_owned());
         return Err(input(format!("there is no image `{name}` in the local store"), hint));
-    }
+    };
+    let image = offline(&store)?.resolve(&kept(digest));
+    image.map_err(|error| unknown(name, &error))
+}
+
+/// Asks for what the store has, and so for no other place.
+fn kept(digest: Digest) -> ImageRequest {
+    ImageRequest { location: ImageLocation::Manifest(digest), platform: Platform::host() }
+}
+
+fn offline(store: &Store) -> Result<Images<'_>, Vec<Diagnostic>> {
     let cancel = Cancel::new();
     let web = connect(&Settings::default(), &cancel)?;
-    let images = Images::new(&store, web.client, false, cancel);
-    images.resolve(&request).map_err(|error| unknown(name, &error))
+    Ok(Images::new(store, web.client, false, cancel))
 }
 
 /// Runs an image's process on kiln's own input and output, to its end.

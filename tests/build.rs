@@ -251,3 +251,17 @@ fn images_are_found_by_id_and_name() {
         "error: there is no image `abcdef` in the local store\n  hint: `kiln images` lists those that are there\n"
     );
 }
+
+#[test]
+fn an_image_for_another_platform_is_in_the_store_too() {
+    let kiln = Kiln::new();
+    // Nobody listens there: what is asked of a registry fails.
+    let name = "127.0.0.1:1/foreign:1";
+    let text = "FROM scratch\nCOPY busybox /a\n";
+    let built = kiln.build(text, &["--platform", "linux/s390x", "--tag", name]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    assert_eq!(kiln.run(&["images", "-q"]).stdout, built.stdout);
+    let inspected = kiln.run(&["inspect", name]);
+    assert!(inspected.stdout.contains("\"Architecture\": \"s390x\""), "{}", inspected.stderr);
+    assert_eq!(kiln.run(&["history", name]).code, Some(0));
+}

@@ -2,6 +2,7 @@
 
 use super::{Build, Inputs, Outcome, Squash, report};
 use crate::diagnostic::Diagnostic;
+use crate::digest::ChainId;
 use crate::event::{Cancel, Event, Reporter, StepId};
 use crate::export::image::{Finished, Image, ImageLayer};
 use crate::export::{ExportError, Exporter, Output, OutputKind};
@@ -110,9 +111,9 @@ fn assemble(
             base_count = layers.len();
         }
     }
-    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
-    for (index, layer) in layers.iter().enumerate().skip(base_count) {
-        remember_chain(finish.store, &diff_ids[..=index], layer.id)?;
+    let chains = ChainId::of_each(layers.iter().map(|layer| &layer.diff_id));
+    for (chain, layer) in chains.zip(&layers).skip(base_count) {
+        remember_chain(finish.store, chain, layer.id)?;
     }
     let image = Image::new(plan.config.clone(), layers, plan.epoch);
     match finish.request.squash {

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use kiln::diagnostic::Diagnostic;
 use kiln::oci::Reference;
 use kiln::runner;
+use kiln::source::image::Image;
 
 use super::table::{ago, columns};
 use super::{Done, Session, answer, text};
@@ -48,19 +49,14 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
 }
 
 fn rows(root: &Path) -> Result<Vec<Row>, Vec<Diagnostic>> {
-    let tags = runner::local_tags(root)?;
-    let row = |(reference, _): &(Reference, kiln::digest::Digest)| {
-        let image = runner::local_image(root, &reference.to_string()).ok()?;
-        let size = image.manifest.layers.iter().map(|layer| layer.size).sum();
-        Some(Row {
-            repository: reference.familiar_name(),
-            tag: reference.tag().unwrap_or("<none>").to_owned(),
-            id: image.manifest.config.digest.to_string(),
-            created: image.config.created,
-            size,
-        })
+    let row = |(reference, image): (Reference, Image)| Row {
+        repository: reference.familiar_name(),
+        tag: reference.tag().unwrap_or("<none>").to_owned(),
+        id: image.manifest.config.digest.to_string(),
+        created: image.config.created,
+        size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
     };
-    Ok(tags.iter().filter_map(row).collect())
+    Ok(runner::local_images(root)?.into_iter().map(row).collect())
 }
 
 fn table(rows: &[Row]) -> String {

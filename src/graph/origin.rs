@@ -116,9 +116,11 @@ fn add_triggers(stages: &mut Stages, id: StageId, origins: &Origins) -> Result<b
     };
     let span = stage.span;
     let commands = texts.iter().map(|text| trigger(text, span)).collect::<Result<Vec<_>, _>>()?;
-    let any = !commands.is_empty();
+    if commands.is_empty() {
+        return Ok(false);
+    }
     stages.add_triggers(id, commands).map_err(|error| error.at(span))?;
-    Ok(any)
+    Ok(true)
 }
 
 fn parent_triggers(parent: &stage::Stage) -> Vec<String> {

@@ -235,36 +235,41 @@ impl Stages {
 
     fn reject_cycles(&self) -> Result<(), GraphError> {
         let mut done = BTreeSet::new();
-        for id in self.ids() {
-            self.visit(id, &mut Vec::new(), &mut done)?;
-        }
-        Ok(())
+        self.ids().try_for_each(|id| self.visit(id, &mut done))
     }
 
-    /// Follows what a stage needs; `path` holds the stages that led here, each with the place that leads on.
-    fn visit(
-        &self,
-        id: StageId,
-        path: &mut Vec<(StageId, Span)>,
-        done: &mut BTreeSet<StageId>,
-    ) -> Result<(), GraphError> {
-        if done.contains(&id) {
-            return Ok(());
+    /// Follows what a stage needs, in depth but not by recursion: there may be more stages than the stack has room for.
+    fn visit(&self, top: StageId, done: &mut BTreeSet<StageId>) -> Result<(), GraphError> {
+        // The stages that led here, each with the place that leads on and with what it needs besides.
+        let mut path: Vec<(StageId, Span, std::vec::IntoIter<_>)> = Vec::new();
+        let mut next = Some(top);
+        loop {
+            if let Some(id) = next.take().filter(|id| !done.contains(id)) {
+                if let Some(start) = path.iter().position(|(seen, ..)| *seen == id) {
+                    return Err(
+                        self.circle(path[start..].iter().map(|(id, place, _)| (*id, *place)))
+                    );
+                }
+                let needs: Vec<_> = self.stages[id].needs().collect();
+                path.push((id, Span::default(), needs.into_iter()));
+            }
+            let Some((id, place, needs)) = path.last_mut() else { return Ok(()) };
+            match needs.next() {
+                Some((need, span)) => (next, *place) = (Some(need), span),
+                None => {
+                    done.insert(*id);
+                    path.pop();
+                }
+            }
         }
-        if let Some(start) = path.iter().position(|(seen, _)| *seen == id) {
-            let circle = path[start..].iter().map(|(id, _)| *id).chain([id]);
-            let names: Vec<_> = circle.map(|id| self.stages[id].display.as_str()).collect();
-            let message =
-                format!("stages depend on each other in a circle: {}", names.join(" -> "));
-            return Err(GraphError::new(message).at(path[start].1));
-        }
-        for (next, span) in self.stages[id].needs() {
-            path.push((id, span));
-            self.visit(next, path, done)?;
-            path.pop();
-        }
-        done.insert(id);
-        Ok(())
+    }
+
+    fn circle(&self, stages: impl Iterator<Item = (StageId, Span)>) -> GraphError {
+        let (ids, places): (Vec<_>, Vec<_>) = stages.unzip();
+        let names: Vec<_> =
+            ids.iter().chain(ids.first()).map(|id| self.stages[*id].display.as_str()).collect();
+        let message = format!("stages depend on each other in a circle: {}", names.join(" -> "));
+        places.into_iter().take(1).fold(GraphError::new(message), GraphError::at)
     }
 }
 

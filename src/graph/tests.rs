@@ -399,3 +399,17 @@ fn what_is_wrong_in_a_word_says_why_and_what_to_try() {
     let error = error("FROM --platform=a/b/c/d x\n", &request());
     assert!(error.hint.unwrap().starts_with("the form is `os/architecture[/variant]`"));
 }
+
+#[test]
+fn many_stages_need_no_deep_stack() {
+    let mut text = String::new();
+    for stage in 0..20_000 {
+        text.push_str(&format!("FROM x AS s{stage}\nCOPY --from=s{} / /\n", stage + 1));
+    }
+    text.push_str("FROM x AS s20000\n");
+    let error = error(&text, &with_target("s19999"));
+    assert_eq!(
+        error.message,
+        "stage `s20000` must be defined before stage `s19999`, which uses it"
+    );
+}

@@ -23,7 +23,7 @@ pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use media::{Compression, Content, Family, MediaType, content, media_type};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
-pub use user::{Owner, ProcessIds, UserError, home, is_named_owner, owner, process_ids};
+pub use user::{Owner, ProcessIds, UserError, is_named_owner, owner, process_ids};
 
 /// The largest manifest or index that kiln reads, as registries limit them.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;

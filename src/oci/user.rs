@@ -66,7 +66,6 @@ struct PasswdEntry<'a> {
     name: &'a [u8],
     uid: u32,
     gid: u32,
-    home: &'a [u8],
 }
 
 struct GroupEntry<'a> {
@@ -124,12 +123,6 @@ pub fn owner(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<
 /// Returns whether finding out whom a `--chown` means needs the files of the image.
 pub fn is_named_owner(spec: &str) -> bool {
     spec.splitn(2, ':').any(|name| !name.is_empty() && file_id(name) == Ok(None))
-}
-
-/// Returns the home directory of a user id: the first entry of `passwd` with it that names one.
-pub fn home(uid: u32, passwd: Option<&[u8]>) -> Result<Option<Vec<u8>>, UserError> {
-    let mut entries = users(passwd)?.filter(|entry| entry.uid == uid);
-    Ok(entries.find(|entry| !entry.home.is_empty()).map(|entry| entry.home.to_vec()))
 }
 
 fn ids(uid: u32, gid: u32, mut groups: Vec<u32>) -> ProcessIds {
@@ -210,8 +203,8 @@ fn users(passwd: Option<&[u8]>) -> Result<impl Iterator<Item = PasswdEntry<'_>>,
     Ok(lines.map(|line| {
         let mut fields = line.split(|b| *b == b':');
         let mut next = || fields.next().unwrap_or_default();
-        let (name, _, uid, gid, _, home) = (next(), next(), next(), next(), next(), next());
-        PasswdEntry { name, uid: lenient_id(uid), gid: lenient_id(gid), home }
+        let (name, _, uid, gid) = (next(), next(), next(), next());
+        PasswdEntry { name, uid: lenient_id(uid), gid: lenient_id(gid) }
     }))
 }
 
@@ -331,9 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn homes_are_found_and_huge_files_are_refused() {
-        assert_eq!(home(1000, Some(PASSWD)), Ok(Some(b"/home/app".to_vec())));
-        assert_eq!(home(5, Some(PASSWD)), Ok(None));
+    fn huge_files_are_refused() {
         let huge = vec![b'\n'; LIMIT + 1];
         assert_eq!(process_ids("x", Some(&huge), None), Err(UserError::TooLarge("/etc/passwd")));
         assert_eq!(process_ids("0:x", None, Some(&huge)), Err(UserError::TooLarge("/etc/group")));

@@ -47,25 +47,28 @@ impl Solver<'_> {
 
     /// Finds a vertex, and with it all that it is built upon, by definition keys alone.
     fn look_up(&self, id: VertexId, progress: &Progress) -> Result<Option<Arc<State>>, StepError> {
-        if let Some(state) = progress.state(Some(id)) {
-            return Ok(Some(state));
+        let (mut found, mut base, mut next) = (Vec::new(), None, Some(id));
+        while let Some(id) = next {
+            base = progress.state(Some(id));
+            if base.is_some() {
+                break;
+            }
+            let vertex = self.graph.get(id);
+            let (false, Some(key)) = (progress.uncached.contains(&id), progress.keys.get(&id))
+            else {
+                return Ok(None);
+            };
+            let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };
+            found.push((id, record));
+            next = vertex.base;
         }
-        let vertex = self.graph.get(id);
-        let (false, Some(key)) = (progress.uncached.contains(&id), progress.keys.get(&id)) else {
-            return Ok(None);
-        };
-        let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };
-        let base = match vertex.base {
-            None => None,
-            Some(base) => match self.look_up(base, progress)? {
-                Some(state) => Some(state),
-                None => return Ok(None),
-            },
-        };
-        let Some(state) = from_record(base, &record) else { return Ok(None) };
-        let state = Arc::new(state);
-        progress.set(id, Value::State(Arc::clone(&state)));
-        Ok(Some(state))
+        for (id, record) in found.into_iter().rev() {
+            let Some(state) = from_record(base, &record) else { return Ok(None) };
+            let state = Arc::new(state);
+            progress.set(id, Value::State(Arc::clone(&state)));
+            base = Some(state);
+        }
+        Ok(base)
     }
 
     /// Runs what must run, each as soon as its inputs are done.

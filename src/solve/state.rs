@@ -41,31 +41,39 @@ impl State {
 
     /// Returns all layers, lowest first.
     pub fn layers(&self) -> Vec<LayerId> {
-        let mut layers = self.base.as_ref().map_or_else(Vec::new, |base| base.layers());
-        layers.extend(&self.own);
-        layers
+        self.chain().into_iter().flat_map(|state| &state.own).copied().collect()
     }
 
     /// Returns the states from the lowest to this one.
     pub fn chain(&self) -> Vec<&State> {
-        let mut chain = self.base.as_ref().map_or_else(Vec::new, |base| base.chain());
-        chain.push(self);
+        let mut chain: Vec<_> =
+            std::iter::successors(Some(self), |state| state.base.as_deref()).collect();
+        chain.reverse();
         chain
     }
 
     /// Returns the file system, reading what its layers change if nobody did before.
     pub fn tree(&self, snapshots: Snapshots<'_>) -> Result<&Tree, StepError> {
-        if let Some(tree) = self.tree.get() {
-            return Ok(tree);
-        }
-        let mut tree = match &self.base {
-            Some(base) => base.tree(snapshots)?.clone(),
-            None => Tree::empty(),
-        };
-        for id in &self.own {
-            tree = snapshots.stack(&tree, *id)?;
+        let chain = self.chain();
+        let known = chain.iter().rposition(|state| state.tree.get().is_some());
+        let mut tree = known.and_then(|at| chain[at].tree.get()).cloned().unwrap_or_default();
+        for state in &chain[known.map_or(0, |at| at + 1)..] {
+            for id in &state.own {
+                tree = snapshots.stack(&tree, *id)?;
+            }
+            tree = state.tree.get_or_init(|| tree).clone();
         }
         Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // One after the other: a Dockerfile may have more instructions than the stack has room for.
+        let mut base = self.base.take();
+        while let Some(mut state) = base.and_then(Arc::into_inner) {
+            base = state.base.take();
+        }
     }
 }
 
@@ -91,4 +99,23 @@ impl Value {
 /// Returns the identity of a whole tree.
 pub(super) fn identity_of(tree: &Tree) -> ContentDigest {
     tree.identity(&TreePath::root()).unwrap_or(ContentDigest::of(b""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_chain_needs_no_deep_stack() {
+        let nothing = ContentDigest::of(b"");
+        let layer = LayerId::parse(&nothing.hex()).unwrap();
+        let mut top = None;
+        for _ in 0..100_000 {
+            top = Some(Arc::new(State::new(top, vec![layer], nothing, None)));
+        }
+        let top = top.unwrap();
+        assert_eq!(top.layers().len(), 100_000);
+        assert!(top.chain()[0].base.is_none());
+        drop(top);
+    }
 }

@@ -12,13 +12,13 @@ use std::sync::Mutex;
 use super::SourceError;
 use super::names::{known_chain, remember_chain, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
-use crate::digest::{Digest, HashingReader};
+use crate::digest::{ChainId, Digest, HashingReader};
 use crate::event::Cancel;
 use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
-use crate::registry::Client;
+use crate::registry::{Client, RegistryError};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::store::{Store, StoreError};
 
@@ -113,11 +113,10 @@ impl<'a> Images<'a> {
             return Ok(image);
         }
         match self.in_registry(&reference, platform) {
-            Err(error) => match self.in_store(&reference, platform)? {
-                // A name that only this machine has cannot be pulled.
-                Some(image) => Ok(image),
-                None => Err(error),
-            },
+            // A name that only this machine has cannot be pulled. Any other failure must not pass for an answer.
+            Err(SourceError::Registry(
+                error @ (RegistryError::NotFound(_) | RegistryError::Denied { .. }),
+            )) if self.pull => self.in_store(&reference, platform)?.ok_or_else(|| error.into()),
             found => found,
         }
     }
@@ -383,7 +382,8 @@ impl<'a> Images<'a> {
             layers.push(id);
         }
         let first = layers.len();
-        for (offset, mut layer) in unpacked.into_iter().enumerate() {
+        let chains = ChainId::of_each(&image.config.rootfs.diff_ids).skip(first);
+        for ((offset, mut layer), chain) in unpacked.into_iter().enumerate().zip(chains) {
             let contents: std::sync::Arc<dyn Contents> =
                 std::sync::Arc::new(DirectoryContents::open(&layer.files)?);
             tree = match tree.apply(&layer.changes, &contents) {
@@ -398,7 +398,7 @@ impl<'a> Images<'a> {
             let id =
                 snapshots.commit_directory(&layer.changes, &layer.files, Some(layer.diff_id))?;
             layers.push(id);
-            remember_chain(self.store, &image.config.rootfs.diff_ids[..=first + offset], id)?;
+            remember_chain(self.store, chain, id)?;
         }
         Ok(Fetched { layers, tree })
     }

@@ -81,11 +81,8 @@ pub fn by_id(store: &Store, text: &str) -> Result<Vec<Digest>, SourceError> {
 /// Returns the layers of the store that are the lowest of a chain, as many as are known.
 pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, SourceError> {
     let mut known = Vec::new();
-    let mut chain = None;
-    for diff_id in diff_ids {
-        let next = ChainId::of(chain, *diff_id);
-        chain = Some(next);
-        let Some(body) = store.record(RecordKind::Chain, &next.hex())? else { break };
+    for chain in ChainId::of_each(diff_ids) {
+        let Some(body) = store.record(RecordKind::Chain, &chain.hex())? else { break };
         let Ok(id) = LayerId::parse(String::from_utf8_lossy(&body).trim()) else { break };
         if !store.has_snapshot(&id.name()) {
             break;
@@ -96,13 +93,7 @@ pub fn known_chain(store: &Store, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, S
 }
 
 /// Notes which layer is the uppermost of a chain.
-pub fn remember_chain(
-    store: &Store,
-    diff_ids: &[DiffId],
-    layer: LayerId,
-) -> Result<(), SourceError> {
-    let chain = diff_ids.iter().fold(None, |chain, diff_id| Some(ChainId::of(chain, *diff_id)));
-    let Some(chain) = chain else { return Ok(()) };
+pub fn remember_chain(store: &Store, chain: ChainId, layer: LayerId) -> Result<(), SourceError> {
     let name = layer.name();
     if store.record(RecordKind::Chain, &chain.hex())?.as_deref() == Some(name.as_bytes()) {
         return Ok(());

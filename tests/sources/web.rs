@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use crate::fake::{Fake, Reply, Seen};
-use crate::support::Kiln;
 use crate::support::tars::Entry;
+use crate::support::{BASE, Kiln};
 
 /// `Tue, 02 Jan 2024 03:04:05 GMT`
 const TIME: (&str, u64) = ("Tue, 02 Jan 2024 03:04:05 GMT", 1_704_164_645);
@@ -260,4 +260,20 @@ fn a_file_that_ends_too_early_is_not_used() {
     let message = format!("error: cannot download `http://{}/f`: ", site.host());
     assert!(ended.error().starts_with(&message), "{}", ended.stderr);
     assert_eq!(files(&kiln, &text), [file("- 600 0:0 f", 0, "whole")]);
+}
+
+#[test]
+fn a_base_is_pulled_anew_or_the_build_fails() {
+    let kiln = Kiln::new();
+    let server = Fake::start(|_| Reply::new(404, ""));
+    let base = format!("{}/base:1", server.host());
+    assert_eq!(kiln.build(BASE, &["--tag", &base]).code, Some(0));
+    let text = format!("FROM {base}\nRUN true\n");
+    let ended = kiln.build(&text, &["--pull"]);
+    assert_eq!(ended.code, Some(0), "a name that only this machine has: {}", ended.stderr);
+    drop(server);
+    let ended = kiln.build(&text, &["--pull"]);
+    assert_eq!(ended.code, Some(3), "nobody answers any more: {}", ended.stderr);
+    assert!(ended.error().starts_with("error: cannot find the base image"), "{}", ended.stderr);
+    assert_eq!(kiln.build(&text, &[]).code, Some(0), "it was not asked for anew");
 }
