@@ -54,7 +54,8 @@ impl State {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             env.set(key, value);
         }
-        if !config.config.working_dir.is_empty() {
+        // As with WORKDIR, an absolute path stays as it was written.
+        if !config.config.working_dir.is_empty() && !config.config.working_dir.starts_with('/') {
             config.config.working_dir = normalize(&config.config.working_dir, "/");
         }
         let (args, workdir_set, given) = (Vec::new(), false, Given::default());

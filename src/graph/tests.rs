@@ -61,6 +61,7 @@ fn lowered_with(
                     if name == "aarch64" {
                         base.config.architecture = name.clone();
                         base.config.variant = "v8".to_owned();
+                        base.config.config.working_dir = "/w//x/".to_owned();
                     }
                     bases.insert(request, base);
                 }
@@ -184,6 +185,14 @@ fn the_platform_of_from_is_part_of_the_image() {
 fn the_platform_of_the_base_goes_by_its_preferred_names() {
     let config = lowered_with("FROM aarch64\n", &request(), &[]).unwrap().0.config;
     assert_eq!((config.architecture.as_str(), config.variant.as_str()), ("arm64", ""));
+}
+
+#[test]
+fn the_working_directory_of_the_base_stays_as_it_was_written() {
+    let working_dir =
+        |text| lowered_with(text, &request(), &[]).unwrap().0.config.config.working_dir;
+    assert_eq!(working_dir("FROM aarch64\n"), "/w//x/");
+    assert_eq!(working_dir("FROM aarch64\nWORKDIR y\n"), "/w/x/y");
 }
 
 #[test]

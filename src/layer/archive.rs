@@ -2,8 +2,9 @@
 //!
 //! Invariant: every path is resolved, links and all, in the tree as it is at that moment (lower layers and what
 //! the archive has put there so far), so it lies beneath the root and none of its parents is a link. As containerd
-//! does it: `..` stops at the root, an absolute path begins there, the last entry of a name wins, and a hard link
-//! has the metadata of its file. A character device 0:0, which overlayfs takes for a whiteout, is one.
+//! does it: `..` stops at the root, an absolute path begins there, the last entry of a name wins. A hard link
+//! in a layer has the metadata of its file; a file that ADD unpacks has that of its last name, as Docker's archiver
+//! gives it. A character device 0:0, which overlayfs takes for a whiteout, is one.
 //!
 //! Contents go to the [`Sink`]; the tree and the changes come out of the [`Edit`].
 
@@ -233,8 +234,15 @@ impl<'a> Extraction<'a> {
             self.sink.special(path, &kind, &meta)?;
             return self.put(path, &kind, meta, None);
         }
+        let xattrs = file.meta().xattrs.clone();
         self.sink.link(path, &to)?;
-        self.edit.link(path, &to)
+        self.edit.link(path, &to)?;
+        if self.whiteouts == Whiteouts::Ordinary {
+            let mut meta = meta(entry);
+            meta.xattrs = xattrs.into_iter().chain(meta.xattrs).collect();
+            self.edit.set_metadata(path, &meta)?;
+        }
+        Ok(())
     }
 }
 

@@ -67,7 +67,10 @@ impl<R: Read> Reader<R> {
 
     /// Returns the next entry, skipping what was not read of the one before.
     pub(super) fn next(&mut self) -> Result<Option<RawEntry>> {
-        self.skip(self.stored.saturating_add(self.padding as u64))?;
+        self.skip(self.stored)?;
+        // What fills up the last block may be missing, as for Go's reader.
+        let padding = &mut (&mut self.input).take(self.padding as u64);
+        io::copy(padding, &mut io::sink()).map_err(LayerError::Read)?;
         (self.stored, self.padding, self.holes) = (0, 0, None);
         let mut extensions = Extensions::default();
         while let Some(block) = self.header()? {

@@ -113,8 +113,12 @@ fn copy_action(
     }
 }
 
-/// A tree with one file that the Dockerfile itself holds.
+/// A tree with one file that the Dockerfile itself holds; its name is not that of a directory's file.
 fn inline(name: &str, content: &str, now: Timestamp) -> Result<Tree, StepError> {
+    let path = path_of(name)?;
+    if path.components().count() != 1 {
+        return Err(StepError::Name(name.to_owned()));
+    }
     let mut edit = Edit::new(Tree::empty());
     let bytes = content.as_bytes().to_vec();
     let kind = NodeKind::File {
@@ -123,7 +127,7 @@ fn inline(name: &str, content: &str, now: Timestamp) -> Result<Tree, StepError> 
         origin: Origin { contents: std::sync::Arc::new(InMemory(bytes)), path: TreePath::root() },
     };
     let meta = Metadata { mode: 0o644, mtime: now, ..Metadata::default() };
-    edit.put(&path_of(name)?, Node::new(kind, meta))?;
+    edit.put(&path, Node::new(kind, meta))?;
     Ok(edit.finish().0)
 }
 

@@ -1,4 +1,4 @@
-//! Owners and times of what COPY, ADD and WORKDIR make.
+//! Names, owners and times of what COPY, ADD and WORKDIR make.
 
 use crate::support::Kiln;
 use crate::support::tars::Entry;
@@ -62,4 +62,63 @@ fn a_step_that_only_touches_a_directory_changes_nothing() {
     let layers = kiln.image(&text, &[]).layers();
     assert!(!layers[layers.len() - 2].is_empty());
     assert!(layers[layers.len() - 1].is_empty(), "{:?}", layers.last());
+}
+
+/// An archive of a file and of a second name for it, each with an owner and a mode of its own.
+fn linked_archive() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, kind, mode, owner) in
+        [("a", tar::EntryType::Regular, 0o640, 11), ("b", tar::EntryType::Link, 0o604, 22)]
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(owner);
+        header.set_gid(owner);
+        header.set_mtime(owner);
+        match kind {
+            tar::EntryType::Link => {
+                header.set_size(0);
+                archive.append_link(&mut header, name, "a").unwrap();
+            }
+            _ => {
+                header.set_size(2);
+                archive.append_data(&mut header, name, &b"it"[..]).unwrap();
+            }
+        }
+    }
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn a_linked_file_of_an_archive_is_as_its_last_name_says() {
+    let kiln = Kiln::new();
+    std::fs::write(kiln.context().join("archive.tar"), linked_archive()).unwrap();
+    let lines = |text: &str| -> Vec<String> {
+        kiln.tree(text, &[]).iter().map(|e| format!("{} {}", e.line(), e.mtime)).collect()
+    };
+    let found = lines("FROM scratch\nADD archive.tar /\n");
+    assert_eq!(found, ["- 604 22:22 a 22", "h 604 22:22 b = a 22"]);
+    let found = lines("FROM scratch\nADD --chown=7:8 archive.tar /\n");
+    assert_eq!(found, ["- 604 7:8 a 22", "h 604 7:8 b = a 22"]);
+}
+
+#[test]
+fn the_last_block_of_an_archive_need_not_be_full() {
+    let kiln = Kiln::new();
+    for (length, code) in [(1024, Some(0)), (514, Some(0)), (513, Some(2))] {
+        std::fs::write(kiln.context().join("archive.tar"), &linked_archive()[..length]).unwrap();
+        let ended = kiln.build("FROM scratch\nADD archive.tar /\n", &[]);
+        assert_eq!(ended.code, code, "{length}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_here_document_is_no_file_of_a_directory() {
+    let kiln = Kiln::new();
+    let ended = kiln.build("FROM scratch\nCOPY <<a/b /x/\nhere\na/b\n", &[]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.error().starts_with("error: `a/b` is no valid path\n"), "{}", ended.error());
+    let tree = kiln.tree("FROM scratch\nCOPY <<../b /x/\nhere\n../b\n", &[]);
+    assert_eq!(tree[1].line(), "- 644 0:0 x/b");
 }

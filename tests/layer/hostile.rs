@@ -179,12 +179,13 @@ fn names_and_attributes_are_limited_together() {
 #[test]
 fn truncation_is_noticed_everywhere() {
     let tar = Tar::default().pax(&[("path", b"long")]).file("f", [b'x'; 700]).end();
-    for length in 1..tar.len() - 1024 {
+    let body = tar.len() - 1024;
+    for length in 1..body {
         let result = outcome(&tar[..length]);
-        let whole = length == 1024 || length == 0;
+        // What fills up the last block need not be there.
+        let whole = length == 1024 || length >= body - (1024 - 700);
         assert!(whole || result[0].starts_with("error: malformed archive: it ends"), "{length}");
     }
-    let body = tar.len() - 1024;
     assert_eq!(outcome(&tar[..body]), ["/long file 700"]);
     let mut smuggled = tar[..body + 512].to_vec();
     smuggled.extend_from_slice(&Tar::default().file("late", "").end());
