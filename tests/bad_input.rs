@@ -205,6 +205,21 @@ error: the secret `key` is required but was not given
 }
 
 #[test]
+fn a_secret_that_is_no_text_is_no_variable() {
+    let kiln = Kiln::new();
+    std::fs::write(kiln.context().join("key"), b"\xff").unwrap();
+    let text = format!("{BASE}RUN --mount=type=secret,id=key,env=KEY true\n");
+    let report = "\
+error: cannot use the secret `key`: it is no text, as a variable must be; mount it as a file
+ --> Dockerfile:4:1
+  |
+4 | RUN --mount=type=secret,id=key,env=KEY true
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+";
+    exactly(&kiln.build(&text, &["--secret", "id=key,src=key"]), 2, report);
+}
+
+#[test]
 fn what_did_well_without_a_secret_may_still_require_it() {
     for mount in ["secret,id=key,env=KEY", "ssh"] {
         let kiln = Kiln::new();

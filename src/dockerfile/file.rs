@@ -52,18 +52,18 @@ pub(super) fn dockerfile(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
 /// trigger ::= add | arg | cmd | copy | entrypoint | env | expose | healthcheck | label
 ///           | run | shell | stopsignal | user | volume | workdir
 /// ```
+///
+/// Images of other tools may have `MAINTAINER` and `ONBUILD` as triggers too, which no Dockerfile can write.
 pub(super) fn trigger(text: &str) -> Result<Command, Vec<ParseError>> {
     let mut reader = Reader::new(text.as_bytes());
     let mut found = Vec::new();
     while let Some((line, parsed)) = next(&mut reader).map_err(|error| vec![error])? {
-        let forbidden =
-            |name: &str| line.error(0..line.text.len(), ArgumentError::Trigger(name.to_owned()));
         match parsed.map_err(|error| vec![error])? {
-            Parsed::Stage(_) => return Err(vec![forbidden("FROM")]),
-            Parsed::Command(command) => match command.instruction {
-                Instruction::Onbuild(_) => return Err(vec![forbidden("ONBUILD")]),
-                _ => found.push(command),
-            },
+            Parsed::Stage(_) => {
+                let kind = ArgumentError::Trigger("FROM".to_owned());
+                return Err(vec![line.error(0..line.text.len(), kind)]);
+            }
+            Parsed::Command(command) => found.push(command),
         }
     }
     let here = reader.here();

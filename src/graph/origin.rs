@@ -124,8 +124,7 @@ fn add_triggers(stages: &mut Stages, id: StageId, origins: &Origins) -> Result<b
 }
 
 fn parent_triggers(parent: &stage::Stage) -> Vec<String> {
-    let texts = parent.steps.iter().filter(|step| !step.on_build);
-    let texts = texts.filter_map(|step| match &step.command.instruction {
+    let texts = parent.steps.iter().filter_map(|step| match &step.command.instruction {
         Instruction::Onbuild(text) => Some(text.clone()),
         _ => None,
     });

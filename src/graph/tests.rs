@@ -268,6 +268,15 @@ fn triggers_run_first_and_bring_their_own_stages() {
 }
 
 #[test]
+fn a_trigger_of_a_base_may_leave_a_trigger() {
+    let lowered = lowered_with("FROM trigger\n", &request(), &["ONBUILD RUN late"]).unwrap().0;
+    assert_eq!(lowered.config.config.on_build, ["RUN late"]);
+    let text = "FROM trigger AS a\nFROM a\n";
+    let plan = plan_text(&lowered_with(text, &request(), &["ONBUILD RUN late"]).unwrap().0);
+    assert!(plan.ends_with("[stage-1 1/1] ONBUILD RUN late  <- 0\n"), "{plan}");
+}
+
+#[test]
 fn triggers_of_a_stage_reach_only_the_stages_based_on_it() {
     let text = "FROM x AS a\nONBUILD RUN late\nFROM a AS b\nFROM b AS c\n";
     assert_eq!(

@@ -11,6 +11,7 @@
 mod copy;
 mod error;
 mod file;
+mod hashing;
 mod keys;
 mod mounts;
 mod run;

@@ -54,7 +54,11 @@ pub(super) fn mount_all(
             None if secret.required => return Err(missing("secret", &secret.id)),
             None => Vec::new(),
         };
-        mounted.env.push(format!("{}={}", secret.name, String::from_utf8_lossy(&value)));
+        let value = String::from_utf8(value).map_err(|_| StepError::Secret {
+            id: secret.id.clone(),
+            problem: "it is no text, as a variable must be; mount it as a file".to_owned(),
+        })?;
+        mounted.env.push(format!("{}={value}", secret.name));
     }
     Ok(mounted)
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, mpsc};
 
 use super::error::StepError;
+use super::hashing::Hashing;
 use super::{Progress, SolveError, Solver, State, Value, state};
 use crate::cache::{self, Key, StepRecord};
 use crate::digest::ContentDigest;
@@ -78,6 +79,7 @@ impl Solver<'_> {
         progress: &Progress,
     ) -> Result<(), SolveError> {
         let cancel = self.cancel.child();
+        let hashing = Hashing::new(self.jobs.max(1));
         let (sender, receiver) = mpsc::channel();
         let mut waiting = pending.clone();
         let mut running = 0_usize;
@@ -110,8 +112,7 @@ impl Solver<'_> {
                     Ok((value, unhashed)) => {
                         progress.set(id, value);
                         for layer in unhashed {
-                            // Packed for its digest while other steps run; a failure shows when it is exported.
-                            scope.spawn(move || drop(self.snapshots().diff_id(layer)));
+                            hashing.add(layer, self.snapshots(), scope);
                         }
                     }
                     Err(error) => {
