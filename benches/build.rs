@@ -6,9 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use divan::Bencher;
-use kiln::builder::{
-    Build, Context, DockerfileSource, NetworkMode, NoCache, RegistrySettings, Squash, build,
-};
+use kiln::builder::{Build, Context, DockerfileSource, build};
 use kiln::event::{Cancel, Event};
 
 fn main() {
@@ -45,29 +43,11 @@ impl Case {
 }
 
 fn request(root: &Path, context: &Path, dockerfile: &str) -> Build {
+    let dockerfile = DockerfileSource::Text { display: "bench".into(), text: dockerfile.into() };
     Build {
-        state: root.join("state"),
         init: env!("CARGO_BIN_EXE_kiln").into(),
-        context: Context::Directory(context.to_owned()),
-        dockerfile: DockerfileSource::Text { display: "bench".into(), text: dockerfile.into() },
-        named_contexts: Vec::new(),
-        target: None,
-        build_args: Vec::new(),
-        labels: Vec::new(),
-        tags: Vec::new(),
-        platforms: Vec::new(),
-        outputs: Vec::new(),
-        squash: Squash::No,
-        no_cache: NoCache::Never,
-        pull: false,
-        network: NetworkMode::Default,
-        secrets: Vec::new(),
-        ssh: Vec::new(),
-        add_hosts: Vec::new(),
-        shm_size: 0,
-        ulimits: Vec::new(),
         jobs: 2,
-        registry: RegistrySettings::default(),
+        ..Build::new(root.join("state"), Context::Directory(context.to_owned()), dockerfile)
     }
 }
 

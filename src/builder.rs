@@ -73,6 +73,37 @@ pub struct Build {
     pub registry: RegistrySettings,
 }
 
+impl Build {
+    /// A build of which nothing more is asked: the last stage for this machine, kept without a name in the store at
+    /// `state`, one step at a time.
+    pub fn new(state: PathBuf, context: Context, dockerfile: DockerfileSource) -> Self {
+        Self {
+            state,
+            init: "/proc/self/exe".into(),
+            context,
+            dockerfile,
+            named_contexts: Vec::new(),
+            target: None,
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            tags: Vec::new(),
+            platforms: Vec::new(),
+            outputs: Vec::new(),
+            squash: Squash::No,
+            no_cache: NoCache::Never,
+            pull: false,
+            network: NetworkMode::Default,
+            secrets: Vec::new(),
+            ssh: Vec::new(),
+            add_hosts: Vec::new(),
+            shm_size: 0,
+            ulimits: Vec::new(),
+            jobs: 1,
+            registry: RegistrySettings::default(),
+        }
+    }
+}
+
 /// The main context.
 #[derive(Debug, Clone)]
 pub enum Context {

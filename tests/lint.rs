@@ -10,12 +10,9 @@ mod lower {
 }
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use answers::{folder, read};
-use kiln::builder::{
-    self, Build, Context, DockerfileSource, NetworkMode, NoCache, RegistrySettings, Squash,
-};
+use kiln::builder::{self, Build, Context, DockerfileSource};
 use kiln::digest::{DiffId, Digest};
 use kiln::dockerfile::Dockerfile;
 use kiln::dockerignore::Matcher;
@@ -276,29 +273,11 @@ fn a_dockerfile_is_checked_without_building() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(".dockerignore"), "a\n").unwrap();
     let text = "# check=error=true\nFROM scratch AS one\nCOPY a /\nFROM scratch AS two\nCMD b\n";
-    let build = |target: Option<&str>| Build {
-        state: directory.path().join("state"),
-        init: PathBuf::new(),
-        context: Context::Directory(directory.path().to_owned()),
-        dockerfile: DockerfileSource::Text { display: "<stdin>".into(), text: text.into() },
-        named_contexts: Vec::new(),
-        target: target.map(str::to_owned),
-        build_args: Vec::new(),
-        labels: Vec::new(),
-        tags: Vec::new(),
-        platforms: Vec::new(),
-        outputs: Vec::new(),
-        squash: Squash::No,
-        no_cache: NoCache::Never,
-        pull: false,
-        network: NetworkMode::Default,
-        secrets: Vec::new(),
-        ssh: Vec::new(),
-        add_hosts: Vec::new(),
-        shm_size: 0,
-        ulimits: Vec::new(),
-        jobs: 1,
-        registry: RegistrySettings::default(),
+    let build = |target: Option<&str>| {
+        let context = Context::Directory(directory.path().to_owned());
+        let text = DockerfileSource::Text { display: "<stdin>".into(), text: text.into() };
+        let build = Build::new(directory.path().join("state"), context, text);
+        Build { target: target.map(str::to_owned), ..build }
     };
     let rules = |target| {
         let silent = |event: Event| panic!("nothing happens, but {event:?}");
