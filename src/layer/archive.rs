@@ -79,7 +79,8 @@ impl<'a> Extraction<'a> {
             check("bytes of names and attributes", metadata, MOST_METADATA)?;
             self.take(entry, &mut reader)?;
         }
-        reader.drain()
+        let most = self.limits.bytes - bytes;
+        check("bytes", bytes.saturating_add(reader.drain(most)?), self.limits.bytes)
     }
 
     fn take<R: Read>(&mut self, mut entry: RawEntry, reader: &mut Reader<R>) -> Result<()> {

@@ -105,10 +105,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads what follows the end of the archive, so that whoever hashes the input sees all of it.
-    pub(super) fn drain(&mut self) -> Result<()> {
-        io::copy(&mut self.input, &mut io::sink()).map_err(LayerError::Read)?;
-        Ok(())
+    /// Reads what follows the end of the archive, so that whoever hashes the input sees all of it; returns how many
+    /// bytes these are, or `most` + 1 if there are more.
+    pub(super) fn drain(&mut self, most: u64) -> Result<u64> {
+        let rest = &mut (&mut self.input).take(most.saturating_add(1));
+        io::copy(rest, &mut io::sink()).map_err(LayerError::Read)
     }
 
     fn read_stored(&mut self, buf: &mut [u8]) -> Result<usize> {

@@ -1,14 +1,17 @@
 //! What the local store knows by name: images by reference, layers by chain.
 
 use super::SourceError;
-use crate::digest::{ChainId, DiffId, Digest};
+use crate::digest::{ChainId, ContentDigest, DiffId, Digest};
 use crate::oci::Reference;
 use crate::snapshot::LayerId;
 use crate::store::{RecordKind, Store};
 
-/// Returns the file name under which a reference is kept.
+/// Returns the file name under which a reference is kept: the reference with odd bytes escaped, or its digest if that
+/// is longer than a file name may be. What the name is stands in the record.
 fn tag_name(reference: &Reference) -> String {
-    reference.to_string().bytes().fold(String::new(), |mut name, byte| {
+    const LONGEST: usize = 255;
+    let text = reference.to_string();
+    let escaped = text.bytes().fold(String::new(), |mut name, byte| {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
                 name.push(char::from(byte))
@@ -16,7 +19,8 @@ fn tag_name(reference: &Reference) -> String {
             other => name.push_str(&format!("%{other:02x}")),
         }
         name
-    })
+    });
+    if escaped.len() > LONGEST { ContentDigest::of(text.as_bytes()).hex() } else { escaped }
 }
 
 /// Returns the manifest or index that a name means in the local store.
@@ -99,4 +103,28 @@ pub fn remember_chain(store: &Store, chain: ChainId, layer: LayerId) -> Result<(
         return Ok(());
     }
     Ok(store.put_record(RecordKind::Chain, &chain.hex(), name.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_are_names_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        // With the registry that is put before them, the first is as long as a name may be.
+        let names =
+            ["a/".repeat(119) + "b", "app".to_owned()].map(|name| Reference::parse(&name).unwrap());
+        for (index, name) in names.iter().enumerate() {
+            set_tag(&store, name, &Digest::of(&[index as u8])).unwrap();
+        }
+        let tags = tags(&store).unwrap();
+        let expected = names.map(Reference::or_latest);
+        assert_eq!(
+            tags.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            expected.iter().collect::<Vec<_>>()
+        );
+        assert_eq!(tag(&store, &expected[0]).unwrap(), Some(Digest::of(&[0])));
+    }
 }

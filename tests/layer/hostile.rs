@@ -146,6 +146,9 @@ fn limits_are_kept() {
     assert_eq!(error(tar), ["error: archive exceeds the limit of 2 entries"]);
     let tar = Tar::default().file("a", "123456").file("b", "123456");
     assert_eq!(error(tar), ["error: archive exceeds the limit of 10 bytes"]);
+    let mut endless = Tar::default().end();
+    endless.resize(endless.len() + 11, 0);
+    assert_eq!(outcome_within(&endless, limits), ["error: archive exceeds the limit of 10 bytes"]);
     let tar = Tar::default().dir("a/b/c/d");
     assert_eq!(error(tar), ["error: archive exceeds the limit of 3 directories above an entry"]);
     let deep = "d/".repeat(5000);
