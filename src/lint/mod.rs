@@ -4,8 +4,8 @@
 //! those that the [`Options`] leave out. Rules, messages and lines agree with the reference; it reads no file and says
 //! nothing by itself: `builder` sends the findings as warnings, or fails where `error=true` asks for it.
 //!
-//! Rules about what is written look at every stage ([`written`]), those about what words come to only at the stages
-//! that were lowered ([`lowered`]).
+//! Rules about what is written look at every stage (`written`), those about what words come to only at the stages
+//! that were lowered (`lowered`).
 
 mod lowered;
 mod options;
