@@ -1,4 +1,5 @@
-//! One record of comma-separated fields, as RUN --mount and RUN --device write their options.
+//! One record of comma-separated fields, as RUN --mount and RUN --device write their options, and docker's `--output`
+//! and `--secret` theirs.
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while};
@@ -11,7 +12,7 @@ use nom::{IResult, Parser};
 /// Splits a record; `None` if a quote stands where none may, or if there is nothing at all.
 ///
 /// `csv_record ::= (csv_field ("," csv_field)*) - ""`
-pub(super) fn csv_record(text: &str) -> Option<Vec<String>> {
+pub fn csv_record(text: &str) -> Option<Vec<String>> {
     let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
     if text.is_empty() {
         return None;

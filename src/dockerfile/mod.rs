@@ -35,6 +35,7 @@ pub mod word;
 mod words;
 
 pub use ast::Dockerfile;
+pub use csv::csv_record;
 pub use directive::{DirectiveError, in_comments};
 pub use error::{ArgumentError, HeredocError, ParseError, ParseErrorKind};
 pub use flags::FlagError;

@@ -5,7 +5,6 @@
 //! a layer is compressed when an output first wants it so, and kept.
 
 mod blob;
-pub mod csv;
 mod docker;
 pub mod image;
 mod layout;

@@ -6,7 +6,6 @@
 
 use std::path::PathBuf;
 
-use super::csv::{self, CsvError};
 use super::{CompressionKind, Dest, Output, OutputKind};
 use crate::dockerfile;
 
@@ -15,7 +14,7 @@ use crate::dockerfile;
 pub enum OutputError {
     /// Not a record.
     #[error("invalid output `{0}`")]
-    Csv(String, #[source] CsvError),
+    Csv(String),
     /// A field without `=`.
     #[error("invalid output field `{0}`: expected `key=value`")]
     Field(String),
@@ -62,15 +61,14 @@ impl OutputError {
                 Some("the types are oci, docker, local, tar and image".to_owned())
             }
             Self::Attribute { kind, .. } => Some(format!("it has {}", known(kind).join(", "))),
+            Self::Csv(_) => {
+                Some("quote a whole field that holds a comma, and double a quote in it".to_owned())
+            }
             Self::NoDest(kind) => Some(format!("write `type={kind},dest=PATH`")),
             Self::NotSupported(what) if what.contains("registry") || what.contains("push") => {
                 Some("write `type=oci,dest=FILE` and push that file with another tool".to_owned())
             }
-            Self::Csv(..)
-            | Self::Field(_)
-            | Self::Value { .. }
-            | Self::Conflict(_)
-            | Self::NotSupported(_) => None,
+            Self::Field(_) | Self::Value { .. } | Self::Conflict(_) | Self::NotSupported(_) => None,
         }
     }
 }
@@ -97,9 +95,12 @@ fn known(kind: &str) -> Vec<&'static str> {
 impl Output {
     /// Reads one `--output` value.
     pub fn parse(text: &str) -> Result<Self, OutputError> {
-        let fields = csv::fields(text).map_err(|error| OutputError::Csv(text.to_owned(), error))?;
+        if text.is_empty() {
+            return Err(OutputError::NoType(String::new()));
+        }
+        let fields =
+            dockerfile::csv_record(text).ok_or_else(|| OutputError::Csv(text.to_owned()))?;
         match fields.as_slice() {
-            [] => Err(OutputError::NoType(String::new())),
             [only] if only == text && !only.starts_with("type=") => Ok(bare(text)),
             _ => parse_fields(text, &fields),
         }

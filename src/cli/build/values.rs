@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kiln::builder::{LARGEST_SECRET, Secret, SecretSource};
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::export::csv;
+use kiln::dockerfile::csv_record;
 use kiln::sandbox::spec::Rlimit;
 
 use crate::cli::environment::Environment;
@@ -103,10 +103,7 @@ pub(super) fn add_host(text: &str) -> Read<(String, String)> {
 pub(super) fn secret(text: &str, environment: &Environment) -> Read<(Secret, Option<String>)> {
     let mut fields = [const { None }; 4];
     let names = ["id", "type", "src", "env"];
-    let record = csv::fields(text);
-    for field in
-        record.map_err(|error| problem(format!("invalid secret `--secret {text}`: {error}")))?
-    {
+    for field in csv_record(text).ok_or_else(|| secret_form(text))? {
         let (key, value) = field.split_once('=').ok_or_else(|| secret_form(text))?;
         let key = key.to_lowercase();
         let key = if key == "source" { "src" } else { &key };
