@@ -223,6 +223,8 @@ fn a_step_that_is_done_again_names_what_changed() {
     let moved = edited.replace("COPY src /src", "COPY src /src/");
     assert_eq!(why(&moved, &sweet)[0], "the instruction changed");
     assert_eq!(why(&edited, &["--no-cache"]), Vec::<String>::new());
+    let dated = ["--build-arg", "SOURCE_DATE_EPOCH=5"];
+    assert_eq!(why(&edited, &dated)[0], "SOURCE_DATE_EPOCH changed");
 }
 
 #[test]

@@ -394,6 +394,7 @@ mod tests {
         assert!(changes.is_empty());
         let meta = |tree: &Tree| tree.get(&path("a/b")).map(|node| node.meta().clone());
         assert_eq!(meta(&now), meta(&tree));
+        assert!(now.get(&path("a/b/c")).is_some());
         let mut edit = Edit::new(tree);
         edit.set_metadata(&path("a"), &later()).unwrap();
         edit.put(&path("a/b/d"), node("d")).unwrap();

@@ -12,7 +12,8 @@ use crate::oci;
 use crate::source::archive;
 use crate::store::Store;
 
-/// Performs the actions on a tree; on nothing if there is none, as with `--link`. `sources` has, for each action, the tree that it copies from.
+/// Performs the actions on a tree; on nothing if there is none, as with `--link`. `sources` has, for each action, the
+/// tree that it copies from.
 pub(super) fn perform(
     store: &Store,
     base: Option<&Tree>,

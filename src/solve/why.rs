@@ -120,6 +120,7 @@ impl Solver<'_> {
                 None => "what it copies, or how, changed".to_owned(),
             },
             ("args", _) => "the command changed".to_owned(),
+            ("epoch", _) => "SOURCE_DATE_EPOCH changed".to_owned(),
             ("cwd", _) => "the working directory changed".to_owned(),
             (other, _) => format!("its {other} changed"),
         }
