@@ -47,6 +47,14 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Returns the remedy if the last cause of an error is a full disk, whatever was being done: files are written in many
+/// places.
+pub fn full_disk(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    let found = chain.any(|cause| cause.downcast_ref().is_some_and(is_full));
+    found.then(|| "the disk is full: free some space".to_owned())
+}
+
 /// Returns whether less than 1 MiB is left where a path lies: hardly a program can write there.
 pub fn has_no_space(path: &Path) -> bool {
     // What cannot be found out is not claimed.

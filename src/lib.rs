@@ -5,8 +5,9 @@
 //! to it:
 //!
 //! ```text
-//! 7 cli
-//! 6 builder runner
+//! 8 cli
+//! 7 builder runner
+//! 6 images
 //! 5 solve export
 //! 4 source
 //! 3 snapshot cache lint
@@ -25,6 +26,7 @@ pub mod event;
 pub mod export;
 pub mod fs;
 pub mod graph;
+pub mod images;
 pub mod layer;
 pub mod lint;
 pub mod oci;

@@ -1,22 +1,13 @@
 //! Errors as diagnostics: whose fault, where, why, what to try.
 
-use std::error::Error;
-
 use super::Inputs;
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
-use crate::fs::{PathError, is_full};
+use crate::fs::{PathError, full_disk};
 use crate::graph::{FilesSource, Lowered, Op};
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
-
-/// The remedy if the last cause is a full disk, whatever was being done: archives are written in many places.
-fn full_disk(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut chain = std::iter::successors(Some(error), |&error| error.source());
-    let found = chain.any(|cause| cause.downcast_ref().is_some_and(is_full));
-    found.then(|| "the disk is full: free some space".to_owned())
-}
 
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
     let hint = full_disk(&error);
@@ -34,40 +25,15 @@ pub(super) fn docker_config(error: &crate::registry::ConfigError) -> Vec<Diagnos
 }
 
 pub(super) fn source(error: &SourceError) -> Vec<Diagnostic> {
-    let diagnostic = Diagnostic::new(blame_of(error), error.to_string());
-    vec![diagnostic.hint(error.hint().or_else(|| full_disk(error))).causes_of(error)]
-}
-
-fn blame_of(error: &SourceError) -> Blame {
-    use crate::registry::RegistryError;
-    match error {
-        _ if full_disk(error).is_some() => Blame::Machine,
-        SourceError::Ignore { .. }
-        | SourceError::ImageNotFound { .. }
-        | SourceError::Checksum { .. }
-        | SourceError::Layer(_)
-        | SourceError::Document(_)
-        | SourceError::BadLayer { .. }
-        | SourceError::Registry(RegistryError::NotFound(_) | RegistryError::Denied { .. }) => {
-            Blame::Input
-        }
-        SourceError::Path(error) if error.is_not_found() => Blame::Input,
-        SourceError::Refused { status: 400..500, .. } => Blame::Input,
-        SourceError::Path(_)
-        | SourceError::Store(_)
-        | SourceError::Snapshot(_)
-        | SourceError::Registry(_)
-        | SourceError::Download { .. }
-        | SourceError::Refused { .. }
-        | SourceError::Canceled => Blame::Machine,
-    }
+    let diagnostic = Diagnostic::new(error.blame(), error.to_string());
+    vec![diagnostic.hint(error.hint()).causes_of(error)]
 }
 
 pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
     let (blame, hint) = match error {
         ExportError::Format(_) => (Blame::Input, None),
         ExportError::Store(error) => (Blame::Machine, error.hint()),
-        ExportError::Source(error) => (blame_of(error), error.hint()),
+        ExportError::Source(error) => (error.blame(), error.hint()),
         ExportError::Path(_)
         | ExportError::Snapshot(_)
         | ExportError::Layer(_)
@@ -87,10 +53,10 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
     let mut diagnostic = match &error {
         StepError::Command { .. } => Diagnostic::new(Blame::Step, error.to_string()),
         StepError::Source(error) => {
-            Diagnostic::new(blame_of(error), error.to_string()).hint(error.hint())
+            Diagnostic::new(error.blame(), error.to_string()).hint(error.hint())
         }
         StepError::Archive { source, .. } => {
-            Diagnostic::new(blame_of(source), error.to_string()).hint(source.hint())
+            Diagnostic::new(source.blame(), error.to_string()).hint(source.hint())
         }
         StepError::Store(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())

@@ -1,7 +1,6 @@
 //! `kiln history`: how an image was made, newest first.
 
 use clap::Args;
-use kiln::runner;
 
 use super::table::{ago, columns};
 use super::text::{self, single_line};
@@ -19,7 +18,7 @@ pub(super) struct Flags {
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     const LONGEST: usize = 60;
-    let image = runner::local_image(&session.state_root()?, &flags.image)?;
+    let image = session.library()?.image(&flags.image)?;
     let mut layers = image.manifest.layers.iter();
     let mut rows = Vec::new();
     for entry in &image.config.history {

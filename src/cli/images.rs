@@ -1,12 +1,8 @@
 //! `kiln images`: what the local store has under a name.
 
-use std::path::Path;
-
 use clap::{Args, ValueEnum};
 use kiln::diagnostic::Diagnostic;
-use kiln::oci::Reference;
-use kiln::runner;
-use kiln::source::image::Image;
+use kiln::images::Listed;
 
 use super::table::{ago, columns};
 use super::{Done, Session, answer, text};
@@ -39,7 +35,7 @@ struct Row {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let rows = rows(&session.state_root()?)?;
+    let rows = rows(session)?;
     let shown = match (flags.quiet, flags.format) {
         (true, _) => rows.iter().map(|row| format!("{}\n", row.id)).collect(),
         (false, Format::Table) => table(&rows),
@@ -48,15 +44,15 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Ok(answer(&shown)?)
 }
 
-fn rows(root: &Path) -> Result<Vec<Row>, Vec<Diagnostic>> {
-    let row = |(reference, image): (Reference, Image)| Row {
+fn rows(session: &Session) -> Result<Vec<Row>, Diagnostic> {
+    let row = |Listed { name: reference, image, .. }| Row {
         repository: reference.familiar_name(),
         tag: reference.tag().unwrap_or("<none>").to_owned(),
         id: image.manifest.config.digest.to_string(),
         created: image.config.created,
         size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
     };
-    Ok(runner::local_images(root)?.into_iter().map(row).collect())
+    Ok(session.library()?.list()?.into_iter().map(row).collect())
 }
 
 fn table(rows: &[Row]) -> String {

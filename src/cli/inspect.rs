@@ -1,7 +1,6 @@
 //! `kiln inspect`: everything about an image, as JSON with the field names of `docker image inspect`.
 
 use clap::Args;
-use kiln::runner;
 
 use super::{Done, Session, answer};
 
@@ -14,15 +13,15 @@ pub(super) struct Flags {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let root = session.state_root()?;
-    let tags = runner::local_tags(&root)?;
+    let library = session.library()?;
     let mut values = Vec::new();
     for name in &flags.images {
-        let image = runner::local_image(&root, name)?;
+        let (_, digest) = library.find(name)?;
+        let image = library.image(name)?;
+        let named = library.names_of(digest)?;
         let config = serde_json::from_slice::<serde_json::Value>(&image.config.to_bytes())
             .unwrap_or_default();
-        let named = tags.iter().filter(|(_, manifest)| *manifest == image.digest);
-        let repo_tags = named.map(|(reference, _)| reference.familiar());
+        let repo_tags = named.iter().map(|name| name.familiar());
         let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
         values.push(serde_json::json!({
             "Id": image.manifest.config.digest.to_string(),

@@ -28,7 +28,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kiln::builder::RegistrySettings;
 use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::event::Cancel;
+use kiln::images::{ImagesError, Library};
 
 use environment::{Environment, Terminal};
 use report::CommandOutput;
@@ -75,6 +78,11 @@ struct Session {
 }
 
 impl Session {
+    /// Opens the local store for commands that ask no registry.
+    fn library(&self) -> Result<Library, Diagnostic> {
+        Ok(Library::open(&self.state_root()?, &RegistrySettings::default(), &Cancel::new())?)
+    }
+
     /// Returns the state root as an absolute path.
     fn state_root(&self) -> Result<PathBuf, Diagnostic> {
         let root = self.root.clone().filter(|root| !root.as_os_str().is_empty());
@@ -103,6 +111,12 @@ enum Failure {
 impl From<Diagnostic> for Failure {
     fn from(diagnostic: Diagnostic) -> Self {
         Self::from(vec![diagnostic])
+    }
+}
+
+impl From<ImagesError> for Failure {
+    fn from(error: ImagesError) -> Self {
+        Diagnostic::from(error).into()
     }
 }
 

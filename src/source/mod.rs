@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod context;
+pub mod find;
 pub mod http;
 pub mod image;
 pub mod names;
@@ -13,7 +14,8 @@ mod unpacking;
 
 use std::path::PathBuf;
 
-use crate::fs::PathError;
+use crate::diagnostic::Blame;
+use crate::fs::{PathError, full_disk};
 use crate::layer::LayerError;
 use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
@@ -39,6 +41,9 @@ pub enum SourceError {
     /// A document of an image.
     #[error(transparent)]
     Document(#[from] crate::oci::Error),
+    /// A text that is no name of an image.
+    #[error(transparent)]
+    Name(#[from] crate::oci::ReferenceError),
     /// A line of an ignore file that means nothing.
     #[error("`{}`: {message}", file.display())]
     Ignore {
@@ -57,6 +62,9 @@ pub enum SourceError {
         /// What to try.
         hint: Option<String>,
     },
+    /// The beginning of an image id that several images have.
+    #[error("`{0}` is the beginning of several image ids")]
+    Ambiguous(String),
     /// A layer that is not what its image says.
     #[error("layer {index} of `{image}` {problem}")]
     BadLayer {
@@ -105,10 +113,10 @@ impl SourceError {
             Self::Store(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Document(error) => error.hint(),
+            Self::Name(error) => error.hint(),
+            _ if full_disk(self).is_some() => full_disk(self),
             Self::ImageNotFound { hint, .. } | Self::Ignore { hint, .. } => hint.clone(),
-            Self::Path(error) if error.is_full() => {
-                Some("the disk is full: free some space".into())
-            }
+            Self::Ambiguous(_) => Some("give more digits of the id".into()),
             Self::Path(_)
             | Self::Snapshot(_)
             | Self::Layer(_)
@@ -117,6 +125,33 @@ impl SourceError {
             | Self::Refused { .. }
             | Self::Checksum { .. }
             | Self::Canceled => None,
+        }
+    }
+    /// Returns whose fault it is.
+    pub fn blame(&self) -> Blame {
+        use crate::registry::RegistryError;
+        match self {
+            _ if full_disk(self).is_some() => Blame::Machine,
+            Self::Ignore { .. }
+            | Self::ImageNotFound { .. }
+            | Self::Ambiguous(_)
+            | Self::Name(_)
+            | Self::Checksum { .. }
+            | Self::Layer(_)
+            | Self::Document(_)
+            | Self::BadLayer { .. }
+            | Self::Registry(RegistryError::NotFound(_) | RegistryError::Denied { .. }) => {
+                Blame::Input
+            }
+            Self::Path(error) if error.is_not_found() => Blame::Input,
+            Self::Refused { status: 400..500, .. } => Blame::Input,
+            Self::Path(_)
+            | Self::Store(_)
+            | Self::Snapshot(_)
+            | Self::Registry(_)
+            | Self::Download { .. }
+            | Self::Refused { .. }
+            | Self::Canceled => Blame::Machine,
         }
     }
 }

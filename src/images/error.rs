@@ -1,0 +1,59 @@
+//! What can go wrong with images, and how it is told.
+
+use crate::diagnostic::{Blame, Diagnostic};
+use crate::registry::ConfigError;
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// Why something could not be done with an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImagesError {
+    /// The image is not in the local store.
+    #[error("there is no image `{0}` in the local store")]
+    NotHere(String),
+    /// An image could not be found or read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An image that was named cannot be had.
+    #[error("cannot use the image `{name}`")]
+    Unusable {
+        /// What the user wrote.
+        name: String,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The user's settings.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+}
+
+impl ImagesError {
+    /// Returns whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NotHere(_) | Self::Settings(_) => Blame::Input,
+            Self::Source(error) | Self::Unusable { source: error, .. } => error.blame(),
+            Self::Store(_) => Blame::Machine,
+        }
+    }
+
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotHere(_) => Some("`kiln images` lists those that are there".to_owned()),
+            Self::Source(error) | Self::Unusable { source: error, .. } => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Settings(error) => error.hint(),
+        }
+    }
+}
+
+impl From<ImagesError> for Diagnostic {
+    fn from(error: ImagesError) -> Self {
+        Self::new(error.blame(), error.to_string()).hint(error.hint()).causes_of(&error)
+    }
+}
