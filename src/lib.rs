@@ -13,7 +13,7 @@
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
 //! 1 dockerfile dockerignore oci sandbox
-//! 0 digest event diagnostic fs wildcard
+//! 0 digest event diagnostic fs parallel wildcard
 //! ```
 
 pub mod builder;
@@ -30,6 +30,7 @@ pub mod images;
 pub mod layer;
 pub mod lint;
 pub mod oci;
+pub mod parallel;
 pub mod registry;
 pub mod runner;
 pub mod sandbox;

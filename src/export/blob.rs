@@ -1,24 +1,48 @@
 //! Layers as blobs, compressed as an output wants them, each made at most once.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use super::image::ImageLayer;
 use super::{ExportError, Exporter, Result};
 use crate::digest::{DiffId, Digest, Sha256Hasher};
 use crate::event::Cancel;
 use crate::fs::PathError;
-use crate::layer::{Compression, Encoder, PackOptions};
+use crate::layer::{Compression, Encoder, PackOptions, decoder};
 use crate::oci::{self, Content, Descriptor, Family, media_type};
 use crate::snapshot::Snapshots;
 use crate::store::RecordKind;
 
 /// How layers are wanted.
-pub(super) struct Wanted {
-    pub(super) compression: Compression,
-    /// Layers that exist in another compression are made again.
-    pub(super) force: bool,
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// How layers are compressed that are made.
+    pub compression: Compression,
+    /// Which blobs are taken as they are.
+    pub existing: Existing,
     /// File times later than SOURCE_DATE_EPOCH become it.
-    pub(super) rewrite: bool,
+    pub rewrite: bool,
+}
+
+/// Which blobs of layers are taken as they are, instead of being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Any.
+    Any,
+    /// Those that are compressed somehow: what goes to a registry.
+    Compressed,
+    /// Those that are compressed as is wanted.
+    Same,
+}
+
+impl Existing {
+    pub(super) fn takes(self, there: &Descriptor, wanted: Content) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Compressed => there.content() != Content::Layer(oci::Compression::None),
+            Self::Same => there.content() == wanted,
+        }
+    }
 }
 
 /// A layer as a blob of the store.
@@ -37,7 +61,7 @@ pub(super) fn layer(
     let content = Content::Layer(of(wanted.compression));
     if let Some(descriptor) = &layer.blob
         && exporter.store.blob_size(&descriptor.digest).is_some()
-        && (!wanted.force || descriptor.content() == content)
+        && wanted.existing.takes(descriptor, content)
     {
         return Ok(Made { descriptor: descriptor.clone(), diff_id: layer.diff_id });
     }
@@ -71,7 +95,7 @@ fn key(compression: Compression) -> String {
     }
 }
 
-fn of(compression: Compression) -> oci::Compression {
+pub(super) fn of(compression: Compression) -> oci::Compression {
     match compression {
         Compression::Uncompressed => oci::Compression::None,
         Compression::Gzip { .. } => oci::Compression::Gzip,
@@ -150,17 +174,30 @@ fn write_plain(
     if epoch.is_none() && exporter.store.blob_size(&tar).is_some() {
         let path = exporter.store.blob_path(&tar);
         let mut file = exporter.store.open_blob(&tar)?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let n = file.read(&mut buffer).map_err(PathError::of("read", &path))?;
-            if n == 0 {
-                return Ok(());
-            }
-            out.write_all(&buffer[..n]).map_err(PathError::of("compress", &path))?;
-        }
+        return copy(&mut file, out, &path);
+    }
+    // Packed again, a layer that kiln did not make would be another one.
+    if let (None, Some(blob)) = (epoch, &layer.blob)
+        && exporter.store.blob_size(&blob.digest).is_some()
+    {
+        let path = exporter.store.blob_path(&blob.digest);
+        let failed = PathError::of("read", &path);
+        let mut plain = decoder(exporter.store.open_blob(&blob.digest)?).map_err(&failed)?;
+        return copy(&mut plain, out, &path);
     }
     Snapshots::new(exporter.store).pack(layer.id, &PackOptions { latest: epoch }, out)?;
     Ok(())
+}
+
+fn copy(from: &mut dyn Read, out: &mut dyn Write, path: &Path) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = from.read(&mut buffer).map_err(PathError::of("read", path))?;
+        if n == 0 {
+            return Ok(());
+        }
+        out.write_all(&buffer[..n]).map_err(PathError::of("compress", path))?;
+    }
 }
 
 /// The uncompressed side of an encoder.

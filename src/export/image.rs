@@ -3,7 +3,7 @@
 //! Times follow the reference: an entry of the history that made a layer has the layer's time, the others that of
 //! the layer before (the first ones that of the first new layer). Entries of the base are left alone.
 
-use super::blob::{self, Wanted};
+use super::blob::{self, Existing, Wanted};
 use super::{CompressionKind, Exporter, Output, OutputKind, Result};
 use crate::digest::DiffId;
 use crate::layer::{Changes, Compression, Tree, TreeContents};
@@ -183,7 +183,11 @@ fn wanted(output: &Output) -> Wanted {
         }
         (None, _) => Compression::Gzip { level: level(Compression::GZIP_LEVEL) },
     };
-    Wanted { compression, force: output.force_compression, rewrite: output.rewrite_timestamp }
+    let existing = match output.force_compression {
+        true => Existing::Same,
+        false => Existing::Any,
+    };
+    Wanted { compression, existing, rewrite: output.rewrite_timestamp }
 }
 
 fn family(output: &Output) -> Family {

@@ -4,12 +4,14 @@
 //! decides how layers are compressed and what is written around them. Blobs that exist are used as they are;
 //! a layer is compressed when an output first wants it so, and kept.
 
-mod blob;
+pub mod blob;
+pub mod compressed;
 mod docker;
 pub mod image;
 mod layout;
 pub mod output;
 mod place;
+pub mod registry;
 mod rootfs;
 
 use std::io;

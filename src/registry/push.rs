@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::oci::{Descriptor, MediaType, Reference};
 
 /// Opens a blob for reading from its beginning; called once for every attempt to upload it.
-pub type OpenBlob<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Sync + 'a;
+pub type OpenBlob<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send + 'a>> + Sync + 'a;
 
 impl Client {
     /// Returns whether the repository has a blob.

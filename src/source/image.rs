@@ -18,6 +18,7 @@ use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
+use crate::parallel;
 use crate::registry::{Client, RegistryError};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::store::{Store, StoreError};
@@ -296,24 +297,8 @@ impl<'a> Images<'a> {
         known: usize,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> Result<Vec<Unpacked>, SourceError> {
-        let jobs: Vec<usize> = (known..image.manifest.layers.len()).collect();
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            while let Some(index) =
-                jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-            {
-                done.push((*index, self.unpack_layer(image, name, *index, progress)));
-            }
-            done
-        };
-        let threads = PARALLEL.min(jobs.len());
-        let mut done: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().flat_map(|w| w.join().expect("unpacking does not panic")).collect()
-        });
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, result)| result).collect()
+        let missing: Vec<usize> = (known..image.manifest.layers.len()).collect();
+        parallel::map(PARALLEL, &missing, |index| self.unpack_layer(image, name, *index, progress))
     }
 
     fn unpack_layer(

@@ -4,11 +4,15 @@
 //! are joined beneath a root, sizes are bounded, digests are verified before use.
 
 pub mod archive;
+pub mod blobs;
+pub mod closure;
 pub mod context;
 pub mod find;
 pub mod http;
 pub mod image;
+pub mod keep;
 pub mod names;
+pub mod saved;
 mod stat_cache;
 mod unpacking;
 
@@ -65,6 +69,12 @@ pub enum SourceError {
     /// The beginning of an image id that several images have.
     #[error("`{0}` is the beginning of several image ids")]
     Ambiguous(String),
+    /// An archive that holds no images.
+    #[error("there are no images in the archive")]
+    NoImages,
+    /// A file that an archive's list of images names.
+    #[error("`{0}` is not in the archive")]
+    NotInArchive(String),
     /// A layer that is not what its image says.
     #[error("layer {index} of `{image}` {problem}")]
     BadLayer {
@@ -116,17 +126,32 @@ impl SourceError {
             Self::Name(error) => error.hint(),
             _ if full_disk(self).is_some() => full_disk(self),
             Self::ImageNotFound { hint, .. } | Self::Ignore { hint, .. } => hint.clone(),
+            Self::NoImages => Some(
+                "kiln reads docker archives, OCI archives and OCI layouts; `kiln import` takes a root file system"
+                    .into(),
+            ),
             Self::Ambiguous(_) => Some("give more digits of the id".into()),
             Self::Path(_)
             | Self::Snapshot(_)
             | Self::Layer(_)
             | Self::BadLayer { .. }
+            | Self::NotInArchive(_)
             | Self::Download { .. }
             | Self::Refused { .. }
             | Self::Checksum { .. }
             | Self::Canceled => None,
         }
     }
+    /// Returns whether something is not where it should be.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Missing(_))
+            | Self::Registry(crate::registry::RegistryError::NotFound(_)) => true,
+            Self::Path(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
     /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
         use crate::registry::RegistryError;
@@ -135,6 +160,8 @@ impl SourceError {
             Self::Ignore { .. }
             | Self::ImageNotFound { .. }
             | Self::Ambiguous(_)
+            | Self::NoImages
+            | Self::NotInArchive(_)
             | Self::Name(_)
             | Self::Checksum { .. }
             | Self::Layer(_)

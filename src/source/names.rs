@@ -105,6 +105,38 @@ pub fn remember_chain(store: &Store, chain: ChainId, layer: LayerId) -> Result<(
     Ok(store.put_record(RecordKind::Chain, &chain.hex(), name.as_bytes())?)
 }
 
+/// How many repositories are remembered for one blob.
+const MOST_PLACES: usize = 8;
+
+fn place_name(blob: Digest) -> String {
+    format!("at-{}", blob.hex())
+}
+
+/// Returns the repositories that have had a blob, the last one first.
+pub fn places(store: &Store, blob: Digest) -> Result<Vec<Reference>, SourceError> {
+    let body = store.record(RecordKind::Blob, &place_name(blob))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    Ok(text.lines().filter_map(|line| Reference::parse(line).ok()).collect())
+}
+
+/// Notes that a repository has a blob, so that others of its registry need not be sent it.
+pub fn remember_place(
+    store: &Store,
+    blob: Digest,
+    repository: &Reference,
+) -> Result<(), SourceError> {
+    let repository = repository.repository();
+    let mut known = places(store, blob)?;
+    if known.first() == Some(&repository) {
+        return Ok(());
+    }
+    known.retain(|other| *other != repository);
+    known.insert(0, repository);
+    known.truncate(MOST_PLACES);
+    let body: String = known.iter().map(|place| format!("{place}\n")).collect();
+    Ok(store.put_record(RecordKind::Blob, &place_name(blob), body.as_bytes())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use super::SourceError;
 use crate::digest::{DiffId, Digest, HashingReader};
 use crate::event::Cancel;
-use crate::fs::is_full;
+use crate::fs::{PathError, is_full};
 use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
+use crate::registry::RegistryError;
 use crate::snapshot::flavour;
+use crate::store::StoreError;
 
 /// A layer by itself, in a scratch directory.
 pub(super) struct Unpacked {
@@ -57,6 +59,17 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
             }
             bad(text)
         }
+    }
+}
+
+/// Says what failed while a blob was copied: what is read names itself, what is written lies at `path`.
+pub(super) fn explain_copy(error: io::Error, path: &Path) -> SourceError {
+    match error.downcast::<RegistryError>() {
+        Ok(error) => error.into(),
+        Err(error) => match error.downcast::<StoreError>() {
+            Ok(error) => error.into(),
+            Err(error) => PathError::of("copy a blob to", path)(error).into(),
+        },
     }
 }
 

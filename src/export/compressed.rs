@@ -1,0 +1,146 @@
+//! An image of the local store with its layers compressed, as registries expect them.
+//!
+//! Config and history stay byte for byte: a layer's diff id does not depend on its compression. A manifest whose layers
+//! are as they are wanted stays as well, with its digest.
+
+use std::collections::BTreeMap;
+
+use super::blob::{self, Wanted};
+use super::image::ImageLayer;
+use super::{Exporter, Result};
+use crate::digest::Digest;
+use crate::graph::{ImageLocation, ImageRequest};
+use crate::oci::{
+    Content, Descriptor, Document, Family, Index, Manifest, MediaType, Platform, media_type,
+};
+use crate::source::closure::Closure;
+use crate::source::image::Images;
+
+/// Makes what a push sends of an image of the store.
+pub struct Compressing<'a> {
+    /// What exporting needs.
+    pub exporter: &'a Exporter<'a>,
+    /// Unpacks a layer that is nowhere in plain.
+    pub images: &'a Images<'a>,
+    /// How layers are wanted.
+    pub wanted: Wanted,
+}
+
+impl Compressing<'_> {
+    /// Returns the same image with compressed layers; its documents and blobs are in the store.
+    pub fn run(&self, closure: Closure) -> Result<Closure> {
+        let mut replaced = BTreeMap::new();
+        let mut documents: Vec<(Descriptor, Vec<u8>)> = Vec::with_capacity(closure.documents.len());
+        let mut blobs: Vec<Descriptor> = Vec::new();
+        for (descriptor, bytes) in closure.documents {
+            let (made, bytes, named) = match Document::parse(&bytes) {
+                Ok(Document::Manifest(manifest)) => self.manifest(&descriptor, bytes, manifest)?,
+                Ok(Document::Index(index)) => {
+                    let (made, bytes) = self.index(&descriptor, bytes, index, &replaced)?;
+                    (made, bytes, Vec::new())
+                }
+                Err(error) => return Err(crate::source::SourceError::from(error).into()),
+            };
+            for blob in named {
+                if !blobs.iter().any(|known| known.digest == blob.digest) {
+                    blobs.push(blob);
+                }
+            }
+            replaced.insert(descriptor.digest, made.clone());
+            documents.push((made, bytes));
+        }
+        let root = replaced.remove(&closure.root.digest).unwrap_or(closure.root);
+        Ok(Closure { root, documents, blobs })
+    }
+
+    /// Returns a manifest's descriptor, bytes and blobs.
+    fn manifest(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        mut manifest: Manifest,
+    ) -> Result<(Descriptor, Vec<u8>, Vec<Descriptor>)> {
+        let layers = match manifest.config.content() {
+            Content::Config => self.layers(descriptor, &manifest)?,
+            _ => manifest.layers.clone(),
+        };
+        let named = |layers: &[Descriptor]| [&[manifest.config.clone()], layers].concat();
+        let blobs = named(&layers);
+        if layers == manifest.layers {
+            return Ok((descriptor.clone(), bytes, blobs));
+        }
+        manifest.layers = layers;
+        let bytes = manifest.to_bytes();
+        self.exporter.store.put_blob(&bytes)?;
+        let made = Descriptor {
+            digest: Digest::of(&bytes),
+            size: bytes.len() as u64,
+            ..descriptor.clone()
+        };
+        Ok((made, bytes, blobs))
+    }
+
+    fn layers(&self, descriptor: &Descriptor, manifest: &Manifest) -> Result<Vec<Descriptor>> {
+        let content = Content::Layer(blob::of(self.wanted.compression));
+        if manifest.layers.iter().all(|layer| self.wanted.existing.takes(layer, content)) {
+            return Ok(manifest.layers.clone());
+        }
+        let family = match manifest.media_type.as_ref() {
+            Some(kind) if media_type(Content::Manifest, Family::Docker).as_ref() == Some(kind) => {
+                Family::Docker
+            }
+            _ => Family::Oci,
+        };
+        let request = ImageRequest {
+            location: ImageLocation::Manifest(descriptor.digest),
+            platform: Platform::host(),
+        };
+        let image = self.images.resolve(&request)?;
+        let fetched = self.images.fetch(&request, self.exporter.progress)?;
+        let diff_ids = &image.config.rootfs.diff_ids;
+        let mut layers = Vec::with_capacity(manifest.layers.len());
+        for ((id, diff_id), there) in fetched.layers.iter().zip(diff_ids).zip(&manifest.layers) {
+            let layer = ImageLayer {
+                id: *id,
+                diff_id: *diff_id,
+                blob: Some(there.clone()),
+                created: None,
+            };
+            let made = blob::layer(self.exporter, &layer, &self.wanted, None)?.descriptor;
+            layers.push(match made.digest == there.digest {
+                true => there.clone(),
+                false => made.in_family(family).unwrap_or(made),
+            });
+        }
+        Ok(layers)
+    }
+
+    /// Returns an index that names what was made in place of what it named.
+    fn index(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        mut index: Index,
+        replaced: &BTreeMap<Digest, Descriptor>,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        const ABOUT: &str = "vnd.docker.reference.digest";
+        let before = index.manifests.clone();
+        for child in &mut index.manifests {
+            if let Some(made) = replaced.get(&child.digest) {
+                (child.digest, child.size) = (made.digest, made.size);
+            }
+            // An attestation names the image that it is about.
+            let about = child.annotations.get(ABOUT).and_then(|text| text.parse().ok());
+            if let Some(made) = about.and_then(|digest: Digest| replaced.get(&digest)) {
+                child.annotations.insert(ABOUT.to_owned(), made.digest.to_string());
+            }
+        }
+        if index.manifests == before {
+            return Ok((descriptor.clone(), bytes));
+        }
+        let bytes = index.to_bytes();
+        self.exporter.store.put_blob(&bytes)?;
+        let media = index.media_type.clone().unwrap_or(MediaType::ImageIndex);
+        Ok((Descriptor::of(media, &bytes), bytes))
+    }
+}
