@@ -30,19 +30,8 @@ pub(super) fn source(error: &SourceError) -> Vec<Diagnostic> {
 }
 
 pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
-    let (blame, hint) = match error {
-        ExportError::Format(_) => (Blame::Input, None),
-        ExportError::Store(error) => (Blame::Machine, error.hint()),
-        ExportError::Source(error) => (error.blame(), error.hint()),
-        ExportError::Path(_)
-        | ExportError::Snapshot(_)
-        | ExportError::Layer(_)
-        | ExportError::Stdout(_)
-        | ExportError::Canceled => (Blame::Machine, None),
-    };
     let message = format!("cannot write the image: {error}");
-    let hint = hint.or_else(|| full_disk(error));
-    vec![Diagnostic::new(blame, message).hint(hint).causes_of(error)]
+    vec![Diagnostic::new(error.blame(), message).hint(error.hint()).causes_of(error)]
 }
 
 /// A step that failed, with the place of its instruction.

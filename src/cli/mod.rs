@@ -5,6 +5,7 @@
 //! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod compression;
 mod docker;
 mod environment;
 mod excerpt;
@@ -16,11 +17,16 @@ mod interrupt;
 mod paint;
 mod panics;
 mod progress;
+mod pull;
+mod push;
 mod report;
+mod rmi;
 mod run;
 mod settle;
 mod table;
+mod tag;
 mod text;
+mod watch;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +38,9 @@ use kiln::builder::RegistrySettings;
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::event::Cancel;
 use kiln::images::{ImagesError, Library};
+use kiln::oci::Platform;
 
+use docker::DockerConfig;
 use environment::{Environment, Terminal};
 use report::CommandOutput;
 
@@ -53,6 +61,14 @@ struct Cli {
 enum Command {
     /// Build an image from a Dockerfile
     Build(Box<build::Flags>),
+    /// Bring images from registries into the local store
+    Pull(pull::Flags),
+    /// Send an image to a registry
+    Push(push::Flags),
+    /// Give an image another name
+    Tag(tag::Flags),
+    /// Take names of images away
+    Rmi(rmi::Flags),
     /// List the images of the local store
     Images(images::Flags),
     /// Show images as JSON
@@ -81,6 +97,16 @@ impl Session {
     /// Opens the local store for commands that ask no registry.
     fn library(&self) -> Result<Library, Diagnostic> {
         Ok(Library::open(&self.state_root()?, &RegistrySettings::default(), &Cancel::new())?)
+    }
+
+    /// Returns how registries are reached.
+    fn registry(&self) -> Result<RegistrySettings, Diagnostic> {
+        let mut warnings = Vec::new();
+        let config = DockerConfig::read(&self.environment, &mut warnings);
+        for warning in &warnings {
+            say(&report::warning(warning, &self.terminal));
+        }
+        Ok(config.registry(&self.environment))
     }
 
     /// Returns the state root as an absolute path.
@@ -171,6 +197,10 @@ fn run() -> u8 {
 fn command(command: &Command, session: &Session) -> Done {
     match command {
         Command::Build(flags) => build::run(flags, session),
+        Command::Pull(flags) => pull::run(flags, session),
+        Command::Push(flags) => push::run(flags, session),
+        Command::Tag(flags) => tag::run(flags, session),
+        Command::Rmi(flags) => rmi::run(flags, session),
         Command::Images(flags) => images::run(flags, session),
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
@@ -186,6 +216,12 @@ fn enter_sandbox() -> Result<(), Diagnostic> {
     kiln::sandbox::enter().map(drop).map_err(|error| {
         Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error)
     })
+}
+
+/// Reads a platform.
+fn platform(text: &str) -> Result<Platform, Diagnostic> {
+    Platform::parse(text)
+        .map_err(|error| Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()))
 }
 
 /// Writes to standard error; nobody can be told that it failed.

@@ -100,12 +100,8 @@ impl Compressing<'_> {
         let diff_ids = &image.config.rootfs.diff_ids;
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for ((id, diff_id), there) in fetched.layers.iter().zip(diff_ids).zip(&manifest.layers) {
-            let layer = ImageLayer {
-                id: *id,
-                diff_id: *diff_id,
-                blob: Some(there.clone()),
-                created: None,
-            };
+            let layer =
+                ImageLayer { id: *id, diff_id: *diff_id, blob: Some(there.clone()), created: None };
             let made = blob::layer(self.exporter, &layer, &self.wanted, None)?.descriptor;
             layers.push(match made.digest == there.digest {
                 true => there.clone(),

@@ -17,8 +17,9 @@ mod rootfs;
 use std::io;
 use std::path::PathBuf;
 
+use crate::diagnostic::Blame;
 use crate::event::Cancel;
-use crate::fs::PathError;
+use crate::fs::{PathError, full_disk};
 use crate::layer::LayerError;
 use crate::oci::Reference;
 use crate::snapshot::SnapshotError;
@@ -53,6 +54,37 @@ pub enum ExportError {
     /// The build was stopped.
     #[error("the build was canceled")]
     Canceled,
+}
+
+impl ExportError {
+    /// Returns whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Format(_) => Blame::Input,
+            Self::Source(error) => error.blame(),
+            Self::Path(_)
+            | Self::Store(_)
+            | Self::Snapshot(_)
+            | Self::Layer(_)
+            | Self::Stdout(_)
+            | Self::Canceled => Blame::Machine,
+        }
+    }
+
+    /// Returns what to try.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Store(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Path(_)
+            | Self::Snapshot(_)
+            | Self::Layer(_)
+            | Self::Stdout(_)
+            | Self::Format(_)
+            | Self::Canceled => None,
+        };
+        hint.or_else(|| full_disk(self))
+    }
 }
 
 /// A result of this module.

@@ -71,7 +71,11 @@ impl Push<'_> {
             };
             self.failed(self.client.put_manifest(name, &descriptor.media_type, bytes))?;
         }
-        Ok(Sent { uploaded: uploaded.into_inner(), mounted: mounted.into_inner(), was_there: false })
+        Ok(Sent {
+            uploaded: uploaded.into_inner(),
+            mounted: mounted.into_inner(),
+            was_there: false,
+        })
     }
 
     /// Returns whether the name means this image already: a registry takes a document only when it has what it names.

@@ -23,6 +23,23 @@ pub enum ImagesError {
         #[source]
         source: SourceError,
     },
+    /// An image cannot be written or sent.
+    #[error(transparent)]
+    Export(#[from] crate::export::ExportError),
+    /// An image that was named by its id is to be pushed nowhere.
+    #[error("`{0}` is no name to push to")]
+    NoName(String),
+    /// A name with a digest cannot be given.
+    #[error("`{0}` has a digest: it cannot be given to an image")]
+    DigestName(String),
+    /// An image has more names than the one way it was meant by.
+    #[error("the image `{image}` has several names: {}", names.join(", "))]
+    SeveralNames {
+        /// What the user wrote.
+        image: String,
+        /// Its names.
+        names: Vec<String>,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -35,7 +52,12 @@ impl ImagesError {
     /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::NotHere(_) | Self::Settings(_) => Blame::Input,
+            Self::NotHere(_)
+            | Self::Settings(_)
+            | Self::NoName(_)
+            | Self::DigestName(_)
+            | Self::SeveralNames { .. } => Blame::Input,
+            Self::Export(error) => error.blame(),
             Self::Source(error) | Self::Unusable { source: error, .. } => error.blame(),
             Self::Store(_) => Blame::Machine,
         }
@@ -46,6 +68,12 @@ impl ImagesError {
         match self {
             Self::NotHere(_) => Some("`kiln images` lists those that are there".to_owned()),
             Self::Source(error) | Self::Unusable { source: error, .. } => error.hint(),
+            Self::Export(error) => error.hint(),
+            Self::NoName(_) => Some("name the destination after the image".to_owned()),
+            Self::DigestName(_) => Some("give a name with a tag, or with none".to_owned()),
+            Self::SeveralNames { .. } => {
+                Some("remove them by name, or all of them with `--force`".to_owned())
+            }
             Self::Store(error) => error.hint(),
             Self::Settings(error) => error.hint(),
         }
@@ -55,5 +83,11 @@ impl ImagesError {
 impl From<ImagesError> for Diagnostic {
     fn from(error: ImagesError) -> Self {
         Self::new(error.blame(), error.to_string()).hint(error.hint()).causes_of(&error)
+    }
+}
+
+impl From<ImagesError> for Vec<Diagnostic> {
+    fn from(error: ImagesError) -> Self {
+        vec![error.into()]
     }
 }

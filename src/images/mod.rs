@@ -4,11 +4,17 @@
 
 mod error;
 mod list;
+mod pull;
+mod push;
+mod tag;
 
 use std::path::Path;
 
 pub use error::ImagesError;
 pub use list::Listed;
+pub use pull::Pulled;
+pub use push::Pushed;
+pub use tag::Removed;
 
 use crate::digest::Digest;
 use crate::event::Cancel;
@@ -22,6 +28,9 @@ use crate::store::Store;
 
 /// A result of this room.
 pub type Result<T> = std::result::Result<T, ImagesError>;
+
+/// Hears of bytes: what, so far, in all.
+pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The local store and the way to registries.
 pub struct Library {

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::SourceError;
-use super::names::{known_chain, remember_chain, set_id, set_tag, tag};
+use super::names::{known_chain, remember_chain, remember_place, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
 use crate::digest::{ChainId, Digest, HashingReader};
 use crate::event::Cancel;
 use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
-use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
+use crate::oci::{self, Content, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
 use crate::parallel;
 use crate::registry::{Client, RegistryError};
 use crate::snapshot::{LayerId, Snapshots};
@@ -147,7 +147,7 @@ impl<'a> Images<'a> {
 
     /// Returns whether all layers are here. They are not while another process pulls them, nor ever if it was
     /// stopped: a pulled image has its name before it has its layers.
-    fn is_whole(&self, image: &Image) -> Result<bool, SourceError> {
+    pub fn is_whole(&self, image: &Image) -> Result<bool, SourceError> {
         let known = known_chain(self.store, &image.config.rootfs.diff_ids)?.len();
         let mut unknown = image.manifest.layers.iter().skip(known);
         Ok(unknown.all(|layer| self.store.blob_size(&layer.digest).is_some()))
@@ -193,6 +193,7 @@ impl<'a> Images<'a> {
         }
         let bytes = self.client.blob_bytes(repository, descriptor, oci::CONFIG_LIMIT)?;
         self.store.put_blob(&bytes)?;
+        remember_place(self.store, descriptor.digest, repository)?;
         Ok(bytes)
     }
 
@@ -208,6 +209,11 @@ impl<'a> Images<'a> {
         for _ in 0..4 {
             match Document::parse(&read(&digest)?)? {
                 Document::Index(index) => digest = index.select(platform)?.digest,
+                Document::Manifest(manifest) if manifest.config.content() != Content::Config => {
+                    let kind = manifest.artifact_type.as_deref();
+                    let kind = kind.unwrap_or(manifest.config.media_type.as_ref()).to_owned();
+                    return Err(SourceError::Artifact { name: digest.to_string(), kind });
+                }
                 Document::Manifest(manifest) => {
                     let config = match &origin {
                         Origin::Registry(repository) => {
@@ -333,6 +339,9 @@ impl<'a> Images<'a> {
         let expected = image.config.rootfs.diff_ids[index];
         if diff_id != expected {
             return Err(bad(format!("has the diff id `{diff_id}`, not `{expected}`")));
+        }
+        if let Origin::Registry(repository) = &image.origin {
+            remember_place(self.store, descriptor.digest, repository)?;
         }
         Ok(Unpacked { files, changes, diff_id })
     }

@@ -69,6 +69,14 @@ pub enum SourceError {
     /// The beginning of an image id that several images have.
     #[error("`{0}` is the beginning of several image ids")]
     Ambiguous(String),
+    /// What a name leads to is no image.
+    #[error("`{name}` is no image but an artifact of type `{kind}`")]
+    Artifact {
+        /// Its digest.
+        name: String,
+        /// Its type.
+        kind: String,
+    },
     /// An archive that holds no images.
     #[error("there are no images in the archive")]
     NoImages,
@@ -135,6 +143,7 @@ impl SourceError {
             | Self::Snapshot(_)
             | Self::Layer(_)
             | Self::BadLayer { .. }
+            | Self::Artifact { .. }
             | Self::NotInArchive(_)
             | Self::Download { .. }
             | Self::Refused { .. }
@@ -160,6 +169,7 @@ impl SourceError {
             Self::Ignore { .. }
             | Self::ImageNotFound { .. }
             | Self::Ambiguous(_)
+            | Self::Artifact { .. }
             | Self::NoImages
             | Self::NotInArchive(_)
             | Self::Name(_)

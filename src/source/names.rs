@@ -41,6 +41,11 @@ pub fn set_tag(store: &Store, reference: &Reference, digest: &Digest) -> Result<
     Ok(store.put_record(RecordKind::Tag, &tag_name(&reference), body.as_bytes())?)
 }
 
+/// Takes a name away.
+pub fn remove_tag(store: &Store, reference: &Reference) -> Result<(), SourceError> {
+    Ok(store.remove_record(RecordKind::Tag, &tag_name(reference))?)
+}
+
 /// Lists the names of the local store with what they mean, sorted.
 pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
     let mut tags = Vec::new();
@@ -65,6 +70,23 @@ pub fn set_id(store: &Store, config: &Digest, manifest: &Digest) -> Result<(), S
         return Ok(());
     }
     Ok(store.put_record(RecordKind::Image, &config.hex(), body.as_bytes())?)
+}
+
+/// Takes an image id away.
+pub fn remove_id(store: &Store, config: &Digest) -> Result<(), SourceError> {
+    Ok(store.remove_record(RecordKind::Image, &config.hex())?)
+}
+
+/// Returns the image ids that stand for a manifest.
+pub fn ids_of(store: &Store, manifest: &Digest) -> Result<Vec<Digest>, SourceError> {
+    let mut ids = Vec::new();
+    for id in store.record_names(RecordKind::Image)? {
+        let body = store.record(RecordKind::Image, &id)?.unwrap_or_default();
+        if body == manifest.to_string().as_bytes() {
+            ids.extend(format!("sha256:{id}").parse::<Digest>().ok());
+        }
+    }
+    Ok(ids)
 }
 
 /// Returns the manifests of the image ids that begin with `text`: hexadecimal digits, with or without `sha256:`.

@@ -102,6 +102,14 @@ impl Store {
         }
     }
 
+    /// Removes a record; one that is not there is no error.
+    pub fn remove_record(&self, kind: RecordKind, name: &str) -> Result<()> {
+        match fs::remove_file(&self.record_path(kind, name)) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Marks a record as used just now, for the garbage collector. A failure only makes it look older.
     pub fn touch_record(&self, kind: RecordKind, name: &str) {
         use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};

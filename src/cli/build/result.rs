@@ -56,8 +56,8 @@ fn is_plain(path: &Path) -> bool {
 
 /// Writes the files that were asked for.
 pub(super) fn write_files(outcome: &Outcome, flags: &Flags) -> Result<(), Vec<Diagnostic>> {
-    let id = flags.iidfile.as_ref().map(|path| write(path, &outcome.config.to_string()));
-    let metadata = flags.metadata_file.as_ref().map(|path| write(path, &metadata(outcome)));
+    let id = flags.iidfile.as_ref().map(|path| write_file(path, &outcome.config.to_string()));
+    let metadata = flags.metadata_file.as_ref().map(|path| write_file(path, &metadata(outcome)));
     let problems: Vec<_> = [id, metadata].into_iter().flatten().filter_map(Result::err).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -74,7 +74,8 @@ fn archive_on_stdout(build: &Build) -> bool {
     build.outputs.iter().any(|output| output.dest == Some(Dest::Stdout))
 }
 
-fn write(path: &Path, text: &str) -> Read<()> {
+/// Writes a file that the user named; a plain one appears whole or not at all.
+pub(crate) fn write_file(path: &Path, text: &str) -> Read<()> {
     let written = if is_plain(path) { replace(path, text) } else { std::fs::write(path, text) };
     written.map_err(|error| {
         Diagnostic::new(Blame::Machine, format!("cannot write `{}`: {error}", path.display()))
@@ -179,10 +180,10 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         clear("--iidfile", &path).unwrap();
         assert!(!path.exists());
-        write(&path, "new").unwrap();
+        write_file(&path, "new").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        write(Path::new("/dev/null"), "x").unwrap();
+        write_file(Path::new("/dev/null"), "x").unwrap();
         assert!(!is_plain(Path::new("/dev/null")));
     }
 
@@ -193,7 +194,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for text in ["first", "second"] {
             clear("--iidfile", &link).unwrap();
-            write(&link, text).unwrap();
+            write_file(&link, text).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         }
         assert!(link.symlink_metadata().unwrap().is_symlink());

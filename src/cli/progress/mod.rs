@@ -12,6 +12,7 @@ mod tty;
 use std::io::Write;
 use std::time::Duration;
 
+use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::event::Event;
 
 use super::environment::{Environment, Terminal};
@@ -35,6 +36,33 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// `-q`, else `--progress`, else the environment.
+    pub(crate) fn choose(
+        given: Option<Self>,
+        quiet: bool,
+        environment: &Environment,
+    ) -> Result<Self, Diagnostic> {
+        match (given, quiet) {
+            (None | Some(Self::Auto | Self::Quiet), true) => return Ok(Self::Quiet),
+            (Some(mode), false) => return Ok(mode),
+            (Some(_), true) => {
+                let message = "`--quiet` and `--progress` exclude each other";
+                return Err(Diagnostic::new(Blame::Input, message));
+            }
+            (None, false) => {}
+        }
+        for name in ["KILN_PROGRESS", "BUILDKIT_PROGRESS"] {
+            if let Some(value) = environment.set(name) {
+                let modes = "the modes are auto, tty, plain, rawjson, quiet and none".to_owned();
+                return clap::ValueEnum::from_str(&value, false).map_err(|_| {
+                    let message = format!("unknown progress mode `{value}` in {name}");
+                    Diagnostic::new(Blame::Input, message).hint(Some(modes))
+                });
+            }
+        }
+        Ok(Self::Auto)
+    }
+
     /// Returns whether kiln also says how the build went.
     pub(crate) fn sums_up(self) -> bool {
         match self {

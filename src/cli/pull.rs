@@ -1,0 +1,63 @@
+//! `kiln pull`: images from registries into the local store.
+
+use clap::Args;
+use kiln::images::{Library, Pulled};
+use kiln::oci::Platform;
+
+use super::progress::Mode;
+use super::watch::{Watch, step};
+use super::{Done, Session, answer, enter_sandbox, say, settle};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The names: [REGISTRY/]REPOSITORY[:TAG|@DIGEST]
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// The platform whose image is pulled [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
+    platform: Option<String>,
+    /// Pull the images of all platforms
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "MODE")]
+    progress: Option<Mode>,
+}
+
+/// Runs the command. Standard output gets an image id per name, or a digest if it stands for more than one image.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let platform = match (&flags.platform, flags.all_platforms) {
+        (_, true) => None,
+        (Some(text), false) => Some(super::platform(text)?),
+        (None, false) => Some(Platform::host()),
+    };
+    let (root, settings) = (session.state_root()?, session.registry()?);
+    enter_sandbox()?;
+    let mut watch = Watch::new(mode, session);
+    let names = &flags.names;
+    let pulled = watch.follow(|reporter, cancel| {
+        let library = Library::open(&root, &settings, cancel)?;
+        let pull = |(number, name): (usize, &String)| {
+            step(reporter, (number as u32, format!("pulling {name}")), |progress| {
+                library.pull(name, platform.as_ref(), progress)
+            })
+        };
+        let pulled = names.iter().enumerate().map(pull).collect::<Result<Vec<_>, _>>();
+        Ok(pulled?)
+    })?;
+    settle::in_background(&root);
+    if mode.sums_up() {
+        pulled.iter().for_each(|one| say(&summary(one)));
+    }
+    let ids = pulled.iter().map(|one| format!("{}\n", one.id.unwrap_or(one.digest)));
+    Ok(answer(&ids.collect::<String>())?)
+}
+
+fn summary(pulled: &Pulled) -> String {
+    let verb = if pulled.was_here { "up to date" } else { "pulled" };
+    format!("{verb}: {}@{}\n", pulled.name.familiar(), pulled.digest)
+}

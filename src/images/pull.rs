@@ -1,0 +1,109 @@
+//! Bringing images here from registries.
+
+use super::{ImagesError, Library, Progress, Result, unusable};
+use crate::digest::Digest;
+use crate::graph::{ImageLocation, ImageRequest};
+use crate::oci::{Content, Descriptor, Document, Platform, Reference};
+use crate::source::blobs::RegistryBlobs;
+use crate::source::closure::{Closure, Selection};
+use crate::source::keep::keep;
+use crate::source::{SourceError, names};
+
+/// What a pull brought.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// The name that was pulled.
+    pub name: Reference,
+    /// The manifest or index that it means.
+    pub digest: Digest,
+    /// The image id: the digest of the config. `None` for several images or an artifact.
+    pub id: Option<Digest>,
+    /// Whether the store had it already.
+    pub was_here: bool,
+}
+
+impl Library {
+    /// Pulls the image of a name for one platform and unpacks it, so that it is ready to be used; of an artifact all
+    /// that it names. `None`: the images of all platforms, which are kept as they are.
+    pub fn pull(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        progress: Progress<'_>,
+    ) -> Result<Pulled> {
+        let reference = Reference::parse(name).map_err(SourceError::from)?.or_latest();
+        let before = names::tag(&self.store, &reference)?;
+        let Some(platform) = platform else {
+            return self.pull_whole(&reference, before, progress);
+        };
+        let request = ImageRequest {
+            location: ImageLocation::Reference(reference.clone()),
+            platform: platform.clone(),
+        };
+        let images = self.images(true);
+        let image = match images.resolve(&request) {
+            Err(SourceError::Artifact { .. }) => {
+                return self.pull_whole(&reference, before, progress);
+            }
+            found => found.map_err(unusable(name))?,
+        };
+        let was_whole = images.is_whole(&image)?;
+        images.fetch(&request, progress).map_err(unusable(name))?;
+        let digest = names::tag(&self.store, &reference)?.unwrap_or(image.digest);
+        let was_here = was_whole && before == Some(digest);
+        Ok(Pulled { name: reference, digest, id: Some(image.manifest.config.digest), was_here })
+    }
+
+    fn pull_whole(
+        &self,
+        reference: &Reference,
+        before: Option<Digest>,
+        progress: Progress<'_>,
+    ) -> Result<Pulled> {
+        let fetched = self.web.client.resolve(reference).map_err(SourceError::from)?;
+        let place = RegistryBlobs::new(self.web.client.clone(), reference);
+        let closure = Closure::of(&place, &fetched.descriptor, &Selection::All)?;
+        let was_here = before == Some(fetched.descriptor.digest)
+            && closure.blobs.iter().all(|blob| self.store.blob_size(&blob.digest).is_some());
+        keep(&self.store, &place, &closure, progress, &self.cancel)?;
+        for blob in &closure.blobs {
+            names::remember_place(&self.store, blob.digest, reference)?;
+        }
+        let id = self.name_images(&closure)?;
+        names::set_tag(&self.store, reference, &closure.root.digest)?;
+        Ok(Pulled { name: reference.clone(), digest: closure.root.digest, id, was_here })
+    }
+
+    /// Notes the ids of the images of a closure that the store has; returns that of the root if it is one image.
+    pub(super) fn name_images(&self, closure: &Closure) -> Result<Option<Digest>> {
+        let mut root = None;
+        for (descriptor, manifest) in closure.manifests() {
+            if manifest.config.content() != Content::Config {
+                continue;
+            }
+            names::set_id(&self.store, &manifest.config.digest, &descriptor.digest)?;
+            if descriptor.digest == closure.root.digest {
+                root = Some(manifest.config.digest);
+            }
+        }
+        Ok(root)
+    }
+
+    /// Returns the descriptor of a manifest or index of the store.
+    pub(super) fn descriptor(&self, digest: Digest) -> Result<Descriptor> {
+        let bytes = self.store.read_blob(&digest)?;
+        let document = Document::parse(&bytes).map_err(SourceError::from)?;
+        Ok(Descriptor::of(document.media_type(), &bytes))
+    }
+}
+
+impl ImagesError {
+    /// Returns whether the user asked to stop.
+    pub fn is_canceled(&self) -> bool {
+        matches!(
+            self,
+            Self::Source(SourceError::Canceled)
+                | Self::Unusable { source: SourceError::Canceled, .. }
+        )
+    }
+}
