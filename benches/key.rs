@@ -88,6 +88,7 @@ fn parse_and_lower(bencher: Bencher<'_, '_>) {
         labels: Vec::new(),
         build_platform: Platform::host(),
         platform: None,
+        names_platform: false,
         named_contexts: BTreeMap::new(),
         network: RunNetwork::Default,
         no_cache: None,

@@ -4,6 +4,7 @@ mod check;
 mod finish;
 mod inputs;
 mod plan;
+mod platforms;
 mod report;
 
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ pub struct Build {
     pub labels: Vec<(String, String)>,
     /// `--tag`, as written.
     pub tags: Vec<String>,
-    /// `--platform`, as written; empty: this machine's.
+    /// `--platform`, as written, one by one; empty: this machine's. Of several the result is an index.
     pub platforms: Vec<String>,
     /// `--output`; empty: keep the result in the local store.
     pub outputs: Vec<Output>,
@@ -175,18 +176,25 @@ pub enum NetworkMode {
 /// What a build made.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The manifest.
+    /// The manifest, or the index if there are several images.
     pub manifest: Digest,
     /// The manifest's size in bytes.
     pub manifest_size: u64,
     /// The manifest's media type.
     pub media_type: String,
-    /// The config: docker's image id.
-    pub config: Digest,
+    /// The config: docker's image id. An index has none.
+    pub config: Option<Digest>,
     /// The names under which it was kept.
     pub names: Vec<String>,
     /// Whether the store was written to, so that it should be settled ([`crate::store::settle`]).
     pub wrote: bool,
+}
+
+impl Outcome {
+    /// Returns what is called the image's id: the digest of its config, and of an index its own, as in buildx.
+    pub fn id(&self) -> Digest {
+        self.config.unwrap_or(self.manifest)
+    }
 }
 
 /// What everything begins with.
@@ -231,11 +239,10 @@ pub fn build(
         ulimits: &request.ulimits,
         shm_size: request.shm_size,
         jobs: request.jobs,
-        epoch: plan.epoch,
         memory: inputs.memory(request),
     };
-    let solved = plan.result.map(|id| solver.solve(id)).transpose();
-    let state = solved.map_err(|error| report::solve(&inputs, &plan, error))?;
+    let states = solver.solve(&plan.images.iter().map(|image| image.result).collect::<Vec<_>>());
+    let states = states.map_err(|error| report::solve(&inputs, &plan, error))?;
     finish::finish(
         &finish::Finish {
             request,
@@ -246,7 +253,7 @@ pub fn build(
             cancel,
         },
         &plan,
-        state.as_deref(),
+        &states,
     )
 }
 
@@ -255,7 +262,7 @@ pub fn plan(
     request: &Build,
     reporter: &dyn Reporter,
     cancel: &Cancel,
-) -> Result<crate::graph::Lowered, Vec<Diagnostic>> {
+) -> Result<crate::graph::Plan, Vec<Diagnostic>> {
     let Opened { store, inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     plan::lower(&inputs, &file, &images, reporter, &mut Vec::new())
@@ -272,7 +279,8 @@ pub fn check(
 ) -> Result<Check, Vec<Diagnostic>> {
     let Opened { store, mut inputs, file, web } = open(request, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
-    inputs.request.every_stage = request.target.as_deref().unwrap_or_default().is_empty();
+    inputs.requests.truncate(1);
+    inputs.requests[0].every_stage = request.target.as_deref().unwrap_or_default().is_empty();
     let findings = check::check(&inputs, &file, &images, reporter)?;
     Ok(Check { inputs, findings })
 }

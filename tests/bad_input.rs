@@ -263,8 +263,8 @@ fn flags_that_cannot_be_honoured_are_refused() {
         (&["--output", "type=ocy,dest=x"], "error: unknown output type `ocy`\n"),
         (&["--network", "bridge"], "error: `--network=bridge` is not supported\n"),
         (
-            &["--platform", "linux/amd64,linux/arm64"],
-            "error: building for several platforms at once is not supported yet\n",
+            &["--platform", "linux/amd64,linux/arm64", "--output", "type=docker,dest=x"],
+            "error: `type=docker` cannot hold the images of several platforms\n",
         ),
     ];
     for (args, message) in cases {

@@ -4,7 +4,7 @@ use super::{Inputs, plan};
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::dockerfile::ast::Dockerfile;
 use crate::event::{Event, Reporter};
-use crate::graph::Lowered;
+use crate::graph::Plan;
 use crate::lint::{self, Finding, Options};
 use crate::source::image::Images;
 
@@ -23,7 +23,7 @@ pub(super) fn lower(
     file: &Dockerfile,
     images: &Images<'_>,
     reporter: &dyn Reporter,
-) -> Result<Lowered, Vec<Diagnostic>> {
+) -> Result<Plan, Vec<Diagnostic>> {
     let options = options(inputs, file)?;
     let (plan, findings) = look(inputs, file, &options, images, reporter);
     if plan.is_ok() && options.error && !findings.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn check(
 }
 
 fn options(inputs: &Inputs, file: &Dockerfile) -> Result<Options, Vec<Diagnostic>> {
-    Options::of(file, &inputs.request.build_args).map_err(|error| {
+    Options::of(file, &inputs.requests[0].build_args).map_err(|error| {
         let hint = Some(error.hint());
         let mut diagnostic = Diagnostic::new(Blame::Input, error.to_string()).hint(hint);
         diagnostic.place = error.span.map(|span| inputs.place(span));
@@ -67,7 +67,7 @@ fn look(
     options: &Options,
     images: &Images<'_>,
     reporter: &dyn Reporter,
-) -> (Result<Lowered, Vec<Diagnostic>>, Vec<Finding>) {
+) -> (Result<Plan, Vec<Diagnostic>>, Vec<Finding>) {
     let mut facts = Vec::new();
     let plan = plan::lower(inputs, file, images, reporter, &mut facts);
     let findings = lint::findings(file, &facts, options, inputs.ignore_matcher().as_ref());

@@ -1,12 +1,15 @@
 //! From the solved file system to outputs and names.
 
+use std::sync::Arc;
+
 use super::{Build, Inputs, Outcome, Squash, report};
 use crate::diagnostic::Diagnostic;
 use crate::digest::ChainId;
 use crate::event::{Cancel, Event, Reporter, StepId};
-use crate::export::image::{Finished, Image, ImageLayer};
+use crate::export::image::{Image, ImageLayer};
+use crate::export::product::{Finished, Product};
 use crate::export::{ExportError, Exporter, Output, OutputKind};
-use crate::graph::Lowered;
+use crate::graph::{Plan, Planned};
 use crate::oci::Reference;
 use crate::snapshot::Snapshots;
 use crate::solve::State;
@@ -27,13 +30,13 @@ pub(super) struct Finish<'a> {
 /// Puts the image together and writes every output.
 pub(super) fn finish(
     finish: &Finish<'_>,
-    plan: &Lowered,
-    state: Option<&State>,
+    plan: &Plan,
+    states: &[Option<Arc<State>>],
 ) -> Result<Outcome, Vec<Diagnostic>> {
     let step = StepId(plan.graph.len() as u32);
     let start = std::time::Instant::now();
     finish.reporter.report(Event::Started { step, name: "exporting".to_owned() });
-    let result = export(finish, plan, state, step);
+    let result = export(finish, plan, states, step);
     finish.reporter.report(match &result {
         Ok(_) => Event::Done { step, took: start.elapsed() },
         Err(ExportError::Canceled) => Event::Canceled { step },
@@ -44,11 +47,15 @@ pub(super) fn finish(
 
 fn export(
     finish: &Finish<'_>,
-    plan: &Lowered,
-    state: Option<&State>,
+    plan: &Plan,
+    states: &[Option<Arc<State>>],
     step: StepId,
 ) -> Result<Outcome, ExportError> {
-    let image = assemble(finish, plan, state)?;
+    let assembled = plan.images.iter().zip(states).map(|(planned, state)| {
+        Ok((planned.platform.clone(), assemble(finish, planned, state.as_deref())?))
+    });
+    let images = assembled.collect::<Result<_, ExportError>>()?;
+    let product = Product { images, is_index: finish.inputs.is_index };
     let progress = |what: &str, current, total| {
         finish.reporter.report(Event::Progress { step, what: what.to_owned(), current, total });
     };
@@ -62,7 +69,7 @@ fn export(
                 Reference::parse(name).map_err(|e| ExportError::Format(e.to_string()))?.or_latest(),
             );
         }
-        let finished = exporter.export(&image, &output, &tags)?;
+        let finished = exporter.export(&product, &output, &tags)?;
         names.extend(tags.iter().map(ToString::to_string));
         first.get_or_insert(finished);
     }
@@ -70,10 +77,10 @@ fn export(
     names.retain(|name| seen.insert(name.clone()));
     let finished = first.ok_or_else(|| ExportError::Format("there is no output".to_owned()))?;
     Ok(Outcome {
-        manifest: finished.manifest.digest,
-        manifest_size: finished.manifest.size,
-        media_type: finished.manifest.media_type.to_string(),
-        config: finished.config.digest,
+        manifest: finished.root.digest,
+        manifest_size: finished.root.size,
+        media_type: finished.root.media_type.to_string(),
+        config: finished.config().map(|config| config.digest),
         names,
         wrote: finish.store.has_written(),
     })
@@ -91,7 +98,7 @@ fn outputs(request: &Build) -> Vec<Output> {
 
 fn assemble(
     finish: &Finish<'_>,
-    plan: &Lowered,
+    plan: &Planned,
     state: Option<&State>,
 ) -> Result<Image, ExportError> {
     let snapshots = Snapshots::new(finish.store);

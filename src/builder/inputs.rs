@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::platforms::Platforms;
 use super::{Build, Context, DockerfileSource, NetworkMode, NoCache, report};
 use crate::cache::LastBuild;
 use crate::diagnostic::{Blame, Diagnostic, Place};
@@ -21,7 +22,7 @@ use crate::source::archive;
 use crate::source::context::{LocalContext, find_ignore_file};
 use crate::store::Store;
 
-type Checked<T> = Result<T, Vec<Diagnostic>>;
+pub(super) type Checked<T> = Result<T, Vec<Diagnostic>>;
 
 /// The largest Dockerfile, in bytes.
 pub const LARGEST_DOCKERFILE: u64 = 16 << 20;
@@ -32,8 +33,10 @@ pub struct Inputs {
     pub display: String,
     /// The Dockerfile's bytes.
     pub text: Vec<u8>,
-    /// What lowering is told.
-    pub request: Request,
+    /// What lowering is told: one for each platform, at least one.
+    pub requests: Vec<Request>,
+    /// Whether the result is an index, even of one image.
+    pub is_index: bool,
     /// Names for the result.
     pub tags: Vec<Reference>,
     context: MainContext,
@@ -64,12 +67,14 @@ impl Inputs {
         {
             *dockerfile = Some(path.clone());
         }
+        let platforms = Platforms::wanted(request)?;
         let lowering = lowering_request(request)?;
         for name in request.outputs.iter().flat_map(|output| &output.names) {
             reference(name)?;
         }
         let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
-        Ok(Self { display, text, request: lowering, tags, context })
+        let is_index = platforms.is_index;
+        Ok(Self { display, text, requests: platforms.each(&lowering), is_index, tags, context })
     }
 
     /// Parses the Dockerfile.
@@ -249,20 +254,8 @@ fn reference(text: &str) -> Checked<Reference> {
     })
 }
 
+/// What is the same for every platform.
 fn lowering_request(request: &Build) -> Checked<Request> {
-    let platform = match request.platforms.as_slice() {
-        [] => None,
-        [one] if one == "local" => Some(Platform::host()),
-        [one] => Some(Platform::parse(one).map_err(|error| {
-            let hint = error.hint();
-            vec![Diagnostic::new(Blame::Input, error.to_string()).hint(hint)]
-        })?),
-        _ => {
-            let message = "building for several platforms at once is not supported yet";
-            let hint = Some("build each platform by itself".to_owned());
-            return Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)]);
-        }
-    };
     let mut named_contexts = BTreeMap::new();
     for (name, value) in &request.named_contexts {
         let (name, suffix) = match name.split_once("::") {
@@ -278,7 +271,8 @@ fn lowering_request(request: &Build) -> Checked<Request> {
         build_args: request.build_args.iter().cloned().collect(),
         labels: request.labels.clone(),
         build_platform: Platform::host(),
-        platform,
+        platform: None,
+        names_platform: false,
         named_contexts,
         network: match request.network {
             NetworkMode::Default => RunNetwork::Default,

@@ -1,41 +1,62 @@
 //! Lowering with everything that it needs: images are resolved, several at once, until the graph is complete.
 
+use std::collections::BTreeSet;
+
 use super::{Inputs, report};
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::dockerfile::ast::{Dockerfile, Span};
 use crate::dockerfile::suggest::nearest;
 use crate::event::{Event, Reporter, StepId};
-use crate::graph::{self, Base, Bases, Fact, Failure, ImageLocation, ImageRequest, Lowered};
+use crate::graph::{self, Base, Bases, Fact, Failure, ImageLocation, ImageRequest, Plan};
 use crate::source::SourceError;
 use crate::source::image::Images;
 
 /// Steps before the graph has numbers of their own, far above any vertex.
 const FIRST_STEP: u32 = 1 << 24;
 
-/// Lowers a Dockerfile, resolving the images that it names; `facts` becomes what lowering saw.
+/// Lowers a Dockerfile for every platform, resolving the images that it names; `facts` becomes what lowering for the
+/// first platform saw.
 pub(super) fn lower(
     inputs: &Inputs,
     file: &Dockerfile,
     images: &Images<'_>,
     reporter: &dyn Reporter,
     facts: &mut Vec<Fact>,
-) -> Result<Lowered, Vec<Diagnostic>> {
+) -> Result<Plan, Vec<Diagnostic>> {
     let mut bases = Bases::new();
     let mut step = FIRST_STEP;
     loop {
-        match graph::lower(file, &inputs.request, &bases, facts) {
-            Ok(lowered) => return Ok(lowered),
-            Err(Failure::Error(error)) => {
-                let mut diagnostic = Diagnostic::new(Blame::Input, error.message).hint(error.hint);
-                diagnostic.place = error.span.map(|span| inputs.place(span));
-                return Err(vec![diagnostic]);
-            }
-            Err(Failure::Need(needed)) => {
-                let resolved = resolve(&needed, &mut bases, (images, reporter, &mut step));
-                resolved.map_err(|failures| unresolved(inputs, file, failures))?;
+        let (mut plan, mut needed) = (Plan::default(), Vec::new());
+        for (index, request) in inputs.requests.iter().enumerate() {
+            let mut unheeded = Vec::new();
+            let facts = if index == 0 { &mut *facts } else { &mut unheeded };
+            match graph::lower(file, request, &bases, facts) {
+                Ok(lowered) => plan.add(request.target_platform().clone(), lowered),
+                Err(Failure::Need(more)) => needed.extend(more),
+                Err(Failure::Error(error)) => {
+                    let mut diagnostic =
+                        Diagnostic::new(Blame::Input, error.message).hint(error.hint);
+                    diagnostic.place = error.span.map(|span| inputs.place(span));
+                    return Err(vec![diagnostic]);
+                }
             }
         }
+        if needed.is_empty() {
+            return Ok(plan);
+        }
+        let mut seen = BTreeSet::new();
+        needed.retain(|(request, _)| seen.insert(request.clone()));
+        let observer = Observer { images, reporter, names_platform: inputs.is_index };
+        let resolved = resolve(&needed, &mut bases, (&observer, &mut step));
+        resolved.map_err(|failures| unresolved(inputs, file, failures))?;
     }
+}
+
+/// Resolves images as steps that people see.
+struct Observer<'a> {
+    images: &'a Images<'a>,
+    reporter: &'a dyn Reporter,
+    names_platform: bool,
 }
 
 /// An image that could not be resolved, and where it is asked for.
@@ -44,7 +65,7 @@ type Unresolved<'a> = (&'a ImageRequest, Option<Span>, SourceError);
 fn resolve<'a>(
     needed: &'a [(ImageRequest, Option<Span>)],
     bases: &mut Bases,
-    (images, reporter, step): (&Images<'_>, &dyn Reporter, &mut u32),
+    (observer, step): (&Observer<'_>, &mut u32),
 ) -> Result<(), Vec<Unresolved<'a>>> {
     let first = *step;
     *step += needed.len() as u32;
@@ -52,7 +73,7 @@ fn resolve<'a>(
         let look_up = |(index, (request, _)): (usize, &(ImageRequest, Option<Span>))| {
             let step = StepId(first + index as u32);
             let request = request.clone();
-            scope.spawn(move || observed(step, &request, images, reporter))
+            scope.spawn(move || observer.resolve(step, &request))
         };
         let workers: Vec<_> = needed.iter().enumerate().map(look_up).collect();
         workers.into_iter().map(|worker| worker.join().expect("resolving does not panic")).collect()
@@ -75,8 +96,12 @@ fn unresolved(
     let diagnostic = |(request, span, error): Unresolved<'_>| {
         let mut diagnostics = report::source(&error);
         for diagnostic in &mut diagnostics {
+            let platform = match inputs.is_index {
+                true => format!(" for {}", request.platform),
+                false => String::new(),
+            };
             diagnostic.message =
-                format!("cannot find the base image `{}`", request.location.familiar());
+                format!("cannot find the base image `{}`{platform}", request.location.familiar());
             diagnostic.causes.insert(0, error.to_string());
             diagnostic.place = span.map(|span| inputs.place(span));
             diagnostic.hint = stage_of_a_similar_name(file, request).or(diagnostic.hint.take());
@@ -94,20 +119,21 @@ fn stage_of_a_similar_name(file: &Dockerfile, request: &ImageRequest) -> Option<
     Some(format!("did you mean the stage `{near}`?"))
 }
 
-/// Resolves an image, as a step that people see.
-fn observed(
-    step: StepId,
-    request: &ImageRequest,
-    images: &Images<'_>,
-    reporter: &dyn Reporter,
-) -> Result<Base, SourceError> {
-    let start = std::time::Instant::now();
-    let name = format!("[internal] load metadata for {}", request.location.familiar());
-    reporter.report(Event::Started { step, name });
-    let result = images.base(request);
-    reporter.report(match &result {
-        Ok(_) => Event::Done { step, took: start.elapsed() },
-        Err(error) => Event::Failed { step, message: error.to_string() },
-    });
-    result
+impl Observer<'_> {
+    fn resolve(&self, step: StepId, request: &ImageRequest) -> Result<Base, SourceError> {
+        let start = std::time::Instant::now();
+        let platform = match self.names_platform {
+            true => format!("{} ", request.platform.format_all()),
+            false => String::new(),
+        };
+        let name =
+            format!("[{platform}internal] load metadata for {}", request.location.familiar());
+        self.reporter.report(Event::Started { step, name });
+        let result = self.images.base(request);
+        self.reporter.report(match &result {
+            Ok(_) => Event::Done { step, took: start.elapsed() },
+            Err(error) => Event::Failed { step, message: error.to_string() },
+        });
+        result
+    }
 }

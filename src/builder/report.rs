@@ -4,7 +4,7 @@ use super::Inputs;
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
 use crate::fs::{PathError, full_disk};
-use crate::graph::{FilesSource, Lowered, Op};
+use crate::graph::{FilesSource, Op, Plan};
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -35,7 +35,7 @@ pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
 }
 
 /// A step that failed, with the place of its instruction.
-pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec<Diagnostic> {
+pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Diagnostic> {
     let SolveError { vertex, error } = failure;
     let vertex = plan.graph.get(vertex);
     let in_context = reads_context(plan, vertex);
@@ -91,7 +91,7 @@ pub(super) fn solve(inputs: &Inputs, plan: &Lowered, failure: SolveError) -> Vec
     vec![diagnostic]
 }
 
-fn reads_context(plan: &Lowered, vertex: &crate::graph::Vertex) -> bool {
+fn reads_context(plan: &Plan, vertex: &crate::graph::Vertex) -> bool {
     let is_main = |id| matches!(&plan.graph.get(id).op, Op::Files(FilesSource::Main));
     vertex.inputs().into_iter().any(is_main)
 }

@@ -41,7 +41,7 @@ pub struct Image {
 
 /// An image as one output wrote it.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub struct FinishedImage {
     /// The manifest.
     pub manifest: Descriptor,
     /// The config.
@@ -190,7 +190,7 @@ fn wanted(output: &Output) -> Wanted {
     Wanted { compression, existing, rewrite: output.rewrite_timestamp }
 }
 
-fn family(output: &Output) -> Family {
+pub(super) fn family(output: &Output) -> Family {
     match (output.kind, output.oci_media_types) {
         (_, Some(true)) | (OutputKind::Oci { .. } | OutputKind::Image, None) => Family::Oci,
         (_, Some(false)) => Family::Docker,
@@ -199,7 +199,11 @@ fn family(output: &Output) -> Family {
 }
 
 /// Makes the blobs, the config and the manifest of an output, all in the store.
-pub(super) fn finish(exporter: &Exporter<'_>, image: &Image, output: &Output) -> Result<Finished> {
+pub(super) fn finish(
+    exporter: &Exporter<'_>,
+    image: &Image,
+    output: &Output,
+) -> Result<FinishedImage> {
     let family = family(output);
     let wanted = wanted(output);
     let mut config = image.config.clone();
@@ -225,7 +229,7 @@ pub(super) fn finish(exporter: &Exporter<'_>, image: &Image, output: &Output) ->
     let manifest_type = media_type(Content::Manifest, family).unwrap_or(MediaType::ImageManifest);
     let mut manifest = Descriptor::of(manifest_type, &bytes);
     manifest.platform = Some(image.config.platform());
-    Ok(Finished { manifest, config, layers })
+    Ok(FinishedImage { manifest, config, layers })
 }
 
 #[cfg(test)]

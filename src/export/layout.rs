@@ -3,9 +3,10 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::image::{Finished, Image};
+use super::image::FinishedImage;
 use super::place::Unfinished;
-use super::{Dest, ExportError, Exporter, Output, Result, blob, image};
+use super::product::{self, Finished, Product};
+use super::{Dest, ExportError, Exporter, Output, Result, blob};
 use crate::digest::Digest;
 use crate::fs::{self, PathError};
 use crate::layer::Bundle;
@@ -27,29 +28,33 @@ pub(super) enum EntryContent {
 
 pub(super) fn export(
     exporter: &Exporter<'_>,
-    image: &Image,
+    product: &Product,
     (output, tar): (&Output, bool),
     names: &[Reference],
 ) -> Result<Finished> {
-    let finished = image::finish(exporter, image, output)?;
-    let mut entries = blobs(exporter, image, &finished)?;
-    entries.extend(index(&finished, names, created(image)));
+    let finished = product::finish(exporter, product, output)?;
+    let mut entries = blobs(exporter, product, &finished)?;
+    entries.extend(index(&finished, names, created(product)));
     write(exporter, output, tar, &entries)?;
     Ok(finished)
 }
 
 /// Returns the directories and blobs of a layout.
-pub(super) fn blobs(
+pub(super) fn blobs<'a>(
     exporter: &Exporter<'_>,
-    image: &Image,
-    finished: &Finished,
+    product: &Product,
+    finished: &'a Finished,
 ) -> Result<Vec<Entry>> {
     let directory = |name: &str| Entry { name: name.to_owned(), content: EntryContent::Directory };
     let mut entries = vec![directory("blobs"), directory("blobs/sha256")];
-    for (layer, descriptor) in image.layers.iter().zip(&finished.layers) {
-        blob::ensure(exporter, layer, descriptor)?;
+    for ((_, image), made) in product.images.iter().zip(&finished.images) {
+        for (layer, descriptor) in image.layers.iter().zip(&made.layers) {
+            blob::ensure(exporter, layer, descriptor)?;
+        }
     }
-    let all = finished.layers.iter().chain([&finished.config, &finished.manifest]);
+    let of_image =
+        |image: &'a FinishedImage| image.layers.iter().chain([&image.config, &image.manifest]);
+    let all = finished.images.iter().flat_map(of_image).chain([&finished.root]);
     let mut seen = std::collections::BTreeSet::new();
     for Descriptor { digest, .. } in all {
         if seen.insert(*digest) {
@@ -67,7 +72,7 @@ pub(super) fn index(
     created: Option<String>,
 ) -> Vec<Entry> {
     let described = |name: Option<&Reference>| {
-        let mut descriptor = finished.manifest.clone();
+        let mut descriptor = finished.root.clone();
         let mut note =
             |key: &str, value: String| drop(descriptor.annotations.insert(key.to_owned(), value));
         if let Some(name) = name {
@@ -92,9 +97,10 @@ pub(super) fn index(
         .collect()
 }
 
-/// The time that an archive's index gives its image.
-pub(super) fn created(image: &Image) -> Option<String> {
-    image.config.created.map(|time| time.to_string())
+/// The time that an archive's index gives what it holds: that of the latest image.
+pub(super) fn created(product: &Product) -> Option<String> {
+    let times = product.images.iter().filter_map(|(_, image)| image.config.created);
+    times.max().map(|time| time.to_string())
 }
 
 /// Writes files where an output wants them.

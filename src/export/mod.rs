@@ -1,8 +1,9 @@
 //! Where a finished image goes.
 //!
-//! An image is assembled once ([`image`]): a config, and for each layer where its tar can be had. Each output then
-//! decides how layers are compressed and what is written around them. Blobs that exist are used as they are;
-//! a layer is compressed when an output first wants it so, and kept.
+//! An image is assembled once ([`image`]): a config, and for each layer where its tar can be had. What a build makes is
+//! one image or, of several platforms, several under an index ([`product`]). Each output then decides how layers are
+//! compressed and what is written around them. Blobs that exist are used as they are; a layer is compressed when an
+//! output first wants it so, and kept.
 
 pub mod blob;
 pub mod compressed;
@@ -11,6 +12,7 @@ pub mod image;
 mod layout;
 pub mod output;
 mod place;
+pub mod product;
 pub mod registry;
 mod rootfs;
 
@@ -25,7 +27,7 @@ use crate::oci::Reference;
 use crate::snapshot::SnapshotError;
 use crate::source::names;
 use crate::store::{Store, StoreError};
-use image::{Finished, Image};
+use product::{Finished, Product};
 
 /// Why an image could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -102,22 +104,36 @@ pub struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// Writes one output under these names.
-    pub fn export(&self, image: &Image, output: &Output, tags: &[Reference]) -> Result<Finished> {
+    pub fn export(
+        &self,
+        product: &Product,
+        output: &Output,
+        tags: &[Reference],
+    ) -> Result<Finished> {
         match output.kind {
-            OutputKind::Image => {
-                let finished = image::finish(self, image, output)?;
-                let manifest = &finished.manifest.digest;
-                names::set_id(self.store, &finished.config.digest, manifest)?;
-                for tag in tags {
-                    names::set_tag(self.store, tag, manifest)?;
-                }
-                Ok(finished)
-            }
-            OutputKind::Oci { tar } => layout::export(self, image, (output, tar), tags),
-            OutputKind::Docker { tar } => docker::export(self, image, (output, tar), tags),
-            OutputKind::Local => rootfs::export_directory(self, image, output),
-            OutputKind::Tar => rootfs::export_tar(self, image, output),
+            OutputKind::Image => self.keep(product, output, tags),
+            OutputKind::Oci { tar } => layout::export(self, product, (output, tar), tags),
+            OutputKind::Docker { tar } => docker::export(self, product, (output, tar), tags),
+            OutputKind::Local => rootfs::export_directory(self, product, output),
+            OutputKind::Tar => rootfs::export_tar(self, product, output),
         }
+    }
+
+    /// Puts the images into the local store: what is there has an id, and names if it was given any.
+    fn keep(&self, product: &Product, output: &Output, tags: &[Reference]) -> Result<Finished> {
+        let finished = product::finish(self, product, output)?;
+        for image in &finished.images {
+            names::set_id(self.store, &image.config.digest, &image.manifest.digest)?;
+        }
+        let root = &finished.root.digest;
+        if finished.config().is_none() {
+            // There is no config that could stand for all images: the index has its own digest as its id.
+            names::set_id(self.store, root, root)?;
+        }
+        for tag in tags {
+            names::set_tag(self.store, tag, root)?;
+        }
+        Ok(finished)
     }
 }
 
@@ -140,6 +156,8 @@ pub struct Output {
     pub oci_media_types: Option<bool>,
     /// `rewrite-timestamp=`: file times later than SOURCE_DATE_EPOCH become it.
     pub rewrite_timestamp: bool,
+    /// `platform-split=`: whether each platform's files are in a directory of their own; `None`: if there is an index.
+    pub platform_split: Option<bool>,
 }
 
 /// What is written.

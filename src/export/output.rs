@@ -117,6 +117,7 @@ impl Output {
             force_compression: false,
             oci_media_types: None,
             rewrite_timestamp: false,
+            platform_split: None,
         }
     }
 }
@@ -198,7 +199,7 @@ fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), Ou
     let root_file_system = matches!(output.kind, OutputKind::Local | OutputKind::Tar);
     match key {
         "mode" if kind == "local" => return neutral(matches!(value, "" | "copy"), key, value),
-        "platform-split" if root_file_system => return neutral(is_off(value), key, value),
+        "platform-split" if root_file_system => output.platform_split = Some(boolean(key, value)?),
         _ if root_file_system => return Err(not_known(kind, key)),
         "name" => {
             output.names = value.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect()
@@ -379,6 +380,10 @@ mod tests {
             (
                 "type=oci,compression=estargz",
                 "output attribute `compression=estargz` is not supported yet",
+            ),
+            (
+                "type=local,dest=a,platform-split=maybe",
+                "invalid value `maybe` for the output attribute `platform-split`: expected true or false",
             ),
             (
                 "type=local,dest=a,mode=delete",

@@ -1,10 +1,11 @@
-//! The root file system by itself, as a directory or a tar.
+//! The root file system by itself, as a directory or a tar; of several platforms each in a directory of its own, named
+//! `linux_arm64`, or all in one if that is asked for and no file is in two of them.
 //!
 //! A directory belongs to whoever runs kiln, as the reference's local exporter has it; owners, capabilities, and
 //! devices that this user cannot make are left out. A tar has everything.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::os::unix::ffi::OsStrExt;
@@ -13,14 +14,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
 use rustix::io::Errno;
 
-use super::image::{Finished, Image};
+use super::image::Image;
 use super::place::Unfinished;
-use super::{Dest, ExportError, Exporter, Output, Result, image};
+use super::product::{self, Finished, Product};
+use super::{Dest, ExportError, Exporter, Output, Result};
 use crate::fs::{self, PathError};
 use crate::layer::{
-    LayerError, LinkGroup, Node, NodeKind, PackOptions, Timestamp, Tree, TreeContents, TreePath,
-    pack,
+    Edit, LayerError, LinkGroup, Metadata, Node, NodeKind, PackOptions, Timestamp, Tree,
+    TreeContents, TreePath, pack,
 };
+use crate::oci::Platform;
 use crate::snapshot::Snapshots;
 
 fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
@@ -40,15 +43,41 @@ fn written_to(error: LayerError, name: impl FnOnce(std::io::Error) -> ExportErro
     }
 }
 
+/// The directory of a platform's files.
+fn directory_of(platform: &Platform) -> String {
+    platform.format_all().replace('/', "_")
+}
+
+/// What a directory that stands for a platform has.
+fn platform_directory(epoch: Option<i64>) -> Metadata {
+    let mtime = Timestamp { seconds: epoch.unwrap_or(0), nanoseconds: 0 };
+    Metadata { mode: 0o755, mtime, ..Metadata::default() }
+}
+
+/// All that goes into a tar. As in the reference, several platforms are always apart in one.
+fn together(exporter: &Exporter<'_>, product: &Product) -> Result<Tree> {
+    if let ([(_, image)], false) = (product.images.as_slice(), product.is_index) {
+        return whole(exporter, image);
+    }
+    let mut edit = Edit::new(Tree::empty());
+    for (platform, image) in &product.images {
+        let tree = whole(exporter, image)?;
+        let directory = TreePath::clean(directory_of(platform)).unwrap_or_default();
+        edit.mkdir_all(&directory, &platform_directory(image.epoch))?;
+        edit.graft(&tree, &TreePath::root(), &directory)?;
+    }
+    Ok(edit.finish().0)
+}
+
 pub(super) fn export_tar(
     exporter: &Exporter<'_>,
-    image: &Image,
+    product: &Product,
     output: &Output,
 ) -> Result<Finished> {
-    let tree = whole(exporter, image)?;
+    let tree = together(exporter, product)?;
     let changes = tree.changes_since(&Tree::empty());
     let contents = TreeContents(tree);
-    let options = PackOptions { latest: image.epoch };
+    let options = PackOptions { latest: product.epoch() };
     match &output.dest {
         Some(Dest::Stdout) => {
             let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
@@ -70,25 +99,55 @@ pub(super) fn export_tar(
             return Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()));
         }
     }
-    image::finish(exporter, image, &described(output))
+    product::finish(exporter, product, &described(output))
 }
 
 pub(super) fn export_directory(
     exporter: &Exporter<'_>,
-    image: &Image,
+    product: &Product,
     output: &Output,
 ) -> Result<Finished> {
     let Some(Dest::Path(path)) = &output.dest else {
         return Err(ExportError::Format("this output needs a directory: `dest=DIRECTORY`".into()));
     };
-    let tree = whole(exporter, image)?;
+    let trees = product.images.iter().map(|(_, image)| whole(exporter, image));
+    let trees = trees.collect::<Result<Vec<_>>>()?;
+    let split = output.platform_split.unwrap_or(product.is_index);
+    if !split {
+        refuse_common_files(product, &trees)?;
+    }
     fs::create_dir_all(path)?;
-    write_children(
-        tree.root(),
-        &TreePath::root(),
-        &Target { tree: &tree, root: path, epoch: image.epoch, links: RefCell::default() },
-    )?;
-    image::finish(exporter, image, &described(output))
+    for ((platform, image), tree) in product.images.iter().zip(&trees) {
+        let root = if split { path.join(directory_of(platform)) } else { path.clone() };
+        let target = Target { tree, root: &root, epoch: image.epoch, links: RefCell::default() };
+        fs::create_dir_all(&root)?;
+        write_children(tree.root(), &TreePath::root(), &target)?;
+        if split {
+            let meta = platform_directory(image.epoch);
+            describe(&root, &Node::directory(meta), &target)?;
+        }
+    }
+    product::finish(exporter, product, &described(output))
+}
+
+/// Refuses trees of which two have something at one place, unless both have a directory there.
+fn refuse_common_files(product: &Product, trees: &[Tree]) -> Result<()> {
+    let mut seen: BTreeMap<TreePath, (&Platform, bool)> = BTreeMap::new();
+    for ((platform, _), tree) in product.images.iter().zip(trees) {
+        for (path, node) in tree.walk(&TreePath::root()) {
+            let there = (platform, node.is_directory());
+            match seen.insert(path.clone(), there) {
+                Some((other, was_directory)) if !(was_directory && there.1) => {
+                    return Err(ExportError::Format(format!(
+                        "`{path}` is there for {other} and for {platform}, and `platform-split=false` asks for one \
+                         directory"
+                    )));
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The image that a plain root file system would be, for its digest.

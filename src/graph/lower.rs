@@ -10,7 +10,8 @@ use super::stage::{self, StageId, Stages, Step};
 use super::state::{self, State};
 use super::{
     Base, Bases, Failure, FileAction, FileOp, FilesSource, Graph, GraphError, ImageLocation,
-    ImageRequest, ImageSource, Lowered, Op, Request, Vertex, VertexId, copy, epoch, expose, run,
+    ImageRequest, ImageSource, Lowered, Op, Request, Vertex, VertexId, copy, epoch, expose, naming,
+    run,
 };
 use crate::dockerfile::ast::{ArgDefinition, CommandLine, Dockerfile, Instruction, KeyValue, Span};
 use crate::dockerfile::signal;
@@ -162,12 +163,24 @@ impl Lowering<'_> {
             let what = format!("FROM {}", describe(&request.location));
             let name = match total {
                 0 => what,
-                _ => format!("{}{what}", prefix(stage, 1, total, false)),
+                _ => {
+                    let platform = self.platform_word(&request.platform, &Env::default());
+                    format!("{}{what}", naming::prefix(&platform, stage, (1, total), false))
+                }
             };
             let op = Op::Image(ImageSource { request, manifest: base.manifest });
             self.source(op, name, (!stage.implicit).then_some(stage.span))
         });
-        State::new(top, config, platform)
+        let programs = Some(base.config.platform());
+        State { programs, ..State::new(top, config, platform) }
+    }
+
+    /// The platform at the beginning of a name, if names say it.
+    fn platform_word(&self, platform: &Platform, env: &Env) -> String {
+        match self.request.names_platform {
+            true => naming::platform(platform, env),
+            false => String::new(),
+        }
     }
 
     /// A directory as a base is one layer with all that is in it.
@@ -190,7 +203,8 @@ impl Lowering<'_> {
         if let Some(id) = self.sources.iter().find(same) {
             return *id;
         }
-        let id = self.graph.push(Vertex { op, base: None, name, span, ignore_cache: false });
+        let (base, ignore_cache, epoch) = (None, false, self.epoch);
+        let id = self.graph.push(Vertex { op, base, name, span, ignore_cache, epoch });
         self.sources.push(id);
         id
     }
@@ -238,7 +252,9 @@ impl Lowering<'_> {
     pub(super) fn push(&mut self, current: &mut Current, op: Op, what: &str, step: &Step) {
         current.shown += 1;
         let stage = self.stages.get(current.id);
-        let name = format!("{}{what}", prefix(stage, current.shown, current.total, step.on_build));
+        let platform = self.platform_word(&current.state.platform, &current.state.env);
+        let place = (current.shown, current.total);
+        let name = format!("{}{what}", naming::prefix(&platform, stage, place, step.on_build));
         let cached = self.request.no_cache.as_ref();
         let uncached = |names: &Vec<String>| names.is_empty() || names.contains(&stage.name);
         let ignore_cache = match &op {
@@ -249,7 +265,8 @@ impl Lowering<'_> {
         };
         let base = current.state.top;
         let span = Some(step.command.span);
-        current.state.top = Some(self.graph.push(Vertex { op, base, name, span, ignore_cache }));
+        current.state.top =
+            Some(self.graph.push(Vertex { op, base, name, span, ignore_cache, epoch: self.epoch }));
     }
 
     /// Expands one word in the state before the instruction.
@@ -464,12 +481,4 @@ fn describe(location: &ImageLocation) -> String {
         ImageLocation::Reference(reference) => reference.to_string(),
         other => other.familiar(),
     }
-}
-
-fn prefix(stage: &stage::Stage, index: usize, total: usize, on_build: bool) -> String {
-    let width = total.checked_ilog10().map_or(1, |digits| digits as usize + 1);
-    let stage =
-        if stage.display.is_empty() { String::new() } else { format!("{} ", stage.display) };
-    let trigger = if on_build { "ONBUILD " } else { "" };
-    format!("[{stage}{index:width$}/{total}] {trigger}")
 }

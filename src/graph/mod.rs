@@ -17,8 +17,11 @@ mod facts;
 mod from;
 mod history;
 mod lower;
+mod merge;
+mod naming;
 mod origin;
 mod plan;
+mod request;
 mod run;
 mod stage;
 mod state;
@@ -32,7 +35,9 @@ pub use error::{Failure, GraphError};
 pub use facts::{Fact, Seen};
 pub use history::quote;
 pub use lower::lower;
+pub use merge::{Plan, Planned};
 pub use plan::{plan_dot, plan_text};
+pub use request::{NamedContext, Request};
 pub use stage::context_key;
 
 use crate::digest::Digest;
@@ -90,6 +95,8 @@ pub struct Vertex {
     pub span: Option<Span>,
     /// Whether a cached result may not be used.
     pub ignore_cache: bool,
+    /// SOURCE_DATE_EPOCH: the time of what it makes, in seconds.
+    pub epoch: Option<i64>,
 }
 
 impl Vertex {
@@ -106,7 +113,7 @@ impl Vertex {
 }
 
 /// What a vertex does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// The layers of an image.
     Image(ImageSource),
@@ -169,7 +176,7 @@ pub struct Base {
 pub type Bases = BTreeMap<ImageRequest, Base>;
 
 /// The layers of an image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSource {
     /// What was asked for.
     pub request: ImageRequest,
@@ -227,8 +234,10 @@ pub struct Run {
     pub insecure: bool,
     /// The UTS host name.
     pub hostname: String,
-    /// The platform that its programs are for.
+    /// The platform of its stage.
     pub platform: Platform,
+    /// What the image at the bottom of its stage says that its programs are for; `None`: there is no such image.
+    pub programs: Option<Platform>,
 }
 
 /// The network of a command.
@@ -349,7 +358,7 @@ pub struct SecretMount {
 }
 
 /// Changes to a file system that need no process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOp {
     /// In order.
     pub actions: Vec<FileAction>,
@@ -358,7 +367,7 @@ pub struct FileOp {
 }
 
 /// One change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileAction {
     /// WORKDIR: a directory with its parents, unless it is there.
     MakeDirectory {
@@ -383,7 +392,7 @@ impl FileAction {
 }
 
 /// COPY and ADD of one source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     /// Where from.
     pub source: CopySource,
@@ -400,7 +409,7 @@ pub struct Copy {
 }
 
 /// Where COPY and ADD take files from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopySource {
     /// Another vertex.
     Vertex {
@@ -429,47 +438,6 @@ pub struct Parents {
     pub pattern: String,
     /// A path that must exist.
     pub required: Option<String>,
-}
-
-/// What the build is told besides the Dockerfile.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// `--target`
-    pub target: Option<String>,
-    /// Whether stages are lowered that the target does not need: nothing is to be built, but all looked at.
-    pub every_stage: bool,
-    /// `--build-arg`
-    pub build_args: BTreeMap<String, String>,
-    /// `--label`
-    pub labels: Vec<(String, String)>,
-    /// This machine's.
-    pub build_platform: Platform,
-    /// `--platform`; `None`: this machine's, and a base of another one is accepted.
-    pub platform: Option<Platform>,
-    /// `--build-context`, by [`context_key`].
-    pub named_contexts: BTreeMap<String, NamedContext>,
-    /// `--network`
-    pub network: RunNetwork,
-    /// Names of stages whose cached results may not be used, lower case; empty: all; `None`: nobody's.
-    pub no_cache: Option<Vec<String>>,
-}
-
-impl Request {
-    /// Returns the platform that the image is for.
-    pub fn target_platform(&self) -> &Platform {
-        self.platform.as_ref().unwrap_or(&self.build_platform)
-    }
-}
-
-/// `--build-context`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamedContext {
-    /// A directory.
-    Directory(PathBuf),
-    /// An image.
-    Image(ImageLocation),
-    /// Nothing.
-    Scratch,
 }
 
 /// What lowering made.

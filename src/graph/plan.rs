@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{CopySource, FileAction, Lowered, Op, Vertex};
+use super::{CopySource, FileAction, Op, Plan, Vertex, VertexId};
 
 /// Returns the plan as text: one line a vertex, with the numbers of the vertices that it needs.
-pub fn plan_text(plan: &Lowered) -> String {
+pub fn plan_text(plan: &Plan) -> String {
     let mut text = String::new();
     for (id, vertex) in plan.graph.iter() {
         let mut inputs: Vec<_> = vertex.inputs().iter().map(|id| id.0).collect();
@@ -17,23 +17,30 @@ pub fn plan_text(plan: &Lowered) -> String {
                 format!("  <- {}", ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
             }
         };
-        let mark = if plan.result == Some(id) { '*' } else { ' ' };
+        let mark = if is_result(plan, id) { '*' } else { ' ' };
         let _ = writeln!(text, "{mark}{:>3}  {}{needs}", id.0, vertex.name);
     }
-    if plan.result.is_none() {
-        text.push_str("the image has no layers\n");
+    for image in plan.images.iter().filter(|image| image.result.is_none()) {
+        let _ = match plan.images.len() {
+            1 => writeln!(text, "the image has no layers"),
+            _ => writeln!(text, "the image for {} has no layers", image.platform),
+        };
     }
     text
 }
 
+fn is_result(plan: &Plan, id: VertexId) -> bool {
+    plan.images.iter().any(|image| image.result == Some(id))
+}
+
 /// Returns the plan as a Graphviz digraph: arrows point from what is needed to what needs it; a dashed arrow is
 /// something other than the file system that is built upon.
-pub fn plan_dot(plan: &Lowered) -> String {
+pub fn plan_dot(plan: &Plan) -> String {
     let mut text = String::from(
         "digraph plan {\n  rankdir=BT;\n  node [fontname=\"monospace\", fontsize=10];\n",
     );
     for (id, vertex) in plan.graph.iter() {
-        let bold = if plan.result == Some(id) { ", penwidth=3" } else { "" };
+        let bold = if is_result(plan, id) { ", penwidth=3" } else { "" };
         let _ = writeln!(
             text,
             "  v{} [label={}, shape={}{bold}];",

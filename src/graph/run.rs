@@ -58,6 +58,7 @@ pub(super) fn lower_run(
         insecure: run.security == RunSecurity::Insecure,
         hostname: hostname(lowering.request),
         platform: current.state.platform.clone(),
+        programs: current.state.programs.clone(),
     }));
     let shown = shown(lowering, &current.state, step, run);
     lowering.push(current, op, &shown, step);

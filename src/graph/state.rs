@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) args: Vec<ScopedArg>,
     /// The platform of the stage.
     pub(super) platform: Platform,
+    /// What the image at the bottom says that its programs are for, if there is one.
+    pub(super) programs: Option<Platform>,
     /// Whether there was a WORKDIR in this stage or in one that it is based on.
     pub(super) workdir_set: bool,
     /// What was given in this very stage.
@@ -59,7 +61,7 @@ impl State {
             config.config.working_dir = normalize(&config.config.working_dir, "/");
         }
         let (args, workdir_set, given) = (Vec::new(), false, Given::default());
-        Self { top, config, env, args, platform, workdir_set, given }
+        Self { top, config, env, args, platform, programs: None, workdir_set, given }
     }
 
     /// Starts a stage on another stage.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::dockerfile::Dockerfile;
 
-fn request() -> Request {
+pub(super) fn request() -> Request {
     Request {
         target: None,
         every_stage: false,
@@ -14,6 +14,7 @@ fn request() -> Request {
         labels: Vec::new(),
         build_platform: Platform::parse("linux/amd64").unwrap(),
         platform: None,
+        names_platform: false,
         named_contexts: BTreeMap::new(),
         network: RunNetwork::Default,
         no_cache: None,
@@ -38,7 +39,7 @@ fn image(reference: &str) -> NamedContext {
 }
 
 /// Lowers; every image is found, and `triggers` are the triggers of the one named `trigger`.
-fn lowered_with(
+pub(super) fn lowered_with(
     text: &str,
     request: &Request,
     triggers: &[&str],
@@ -78,7 +79,13 @@ fn base(platform: &Platform, triggers: &[&str]) -> Base {
 }
 
 fn plan(text: &str, request: &Request) -> String {
-    plan_text(&lowered_with(text, request, &[]).unwrap().0)
+    plan_text(&planned(lowered_with(text, request, &[]).unwrap().0))
+}
+
+fn planned(lowered: Lowered) -> Plan {
+    let mut plan = Plan::default();
+    plan.add(request().build_platform, lowered);
+    plan
 }
 
 fn error(text: &str, request: &Request) -> GraphError {
@@ -158,7 +165,7 @@ fn an_image_named_by_copy_or_a_mount_is_one_vertex() {
     let (lowered, asked) = lowered_with(text, &request(), &[]).unwrap();
     assert_eq!(asked, ["tool linux/amd64"]);
     assert_eq!(
-        plan_text(&lowered),
+        plan_text(&planned(lowered)),
         "   0  FROM docker.io/library/tool:latest\n   \
             1  [stage-0 1/3] COPY --from=tool /a /  <- 0\n   \
             2  [stage-0 2/3] COPY --from=tool /b /  <- 0, 1\n\
@@ -254,7 +261,7 @@ fn triggers_run_first_and_bring_their_own_stages() {
     let (lowered, asked) = lowered_with(text, &request(), &triggers).unwrap();
     assert_eq!(asked, ["trigger linux/amd64", "other linux/amd64"]);
     assert_eq!(
-        plan_text(&lowered),
+        plan_text(&planned(lowered.clone())),
         "   0  FROM docker.io/library/other:latest\n   \
             1  [internal] load build context\n   \
             2  [tool 1/1] COPY a /  <- 1\n   \
@@ -272,7 +279,8 @@ fn a_trigger_of_a_base_may_leave_a_trigger() {
     let lowered = lowered_with("FROM trigger\n", &request(), &["ONBUILD RUN late"]).unwrap().0;
     assert_eq!(lowered.config.config.on_build, ["RUN late"]);
     let text = "FROM trigger AS a\nFROM a\n";
-    let plan = plan_text(&lowered_with(text, &request(), &["ONBUILD RUN late"]).unwrap().0);
+    let plan =
+        plan_text(&planned(lowered_with(text, &request(), &["ONBUILD RUN late"]).unwrap().0));
     assert!(plan.ends_with("[stage-1 1/1] ONBUILD RUN late  <- 0\n"), "{plan}");
 }
 
@@ -374,7 +382,7 @@ fn a_plan_is_one_line_a_vertex() {
 fn a_plan_is_a_graphviz_graph() {
     let (lowered, _) = lowered_with(EXAMPLE, &request(), &[]).unwrap();
     assert_eq!(
-        plan_dot(&lowered),
+        plan_dot(&planned(lowered)),
         r#"digraph plan {
   rankdir=BT;
   node [fontname="monospace", fontsize=10];

@@ -19,6 +19,7 @@ mod disk;
 mod edit;
 mod encoding;
 mod error;
+mod graft;
 mod gzip;
 mod header;
 mod materialise;

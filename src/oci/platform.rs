@@ -1,8 +1,9 @@
 //! Platforms: `os[(version[+feature…])][/architecture[/variant]]`, with containerd's aliases and matching.
 //!
 //! A parsed platform is normalised: `linux/aarch64` and `linux/arm64/v8` are `linux/arm64`, `linux/arm` is
-//! `linux/arm/v7`. What suits a platform, and how well, is [`Platform::rank`]. Windows versions take no part in
-//! matching: kiln runs on Linux.
+//! `linux/arm/v7`. What suits a platform, and how well, is [`Platform::rank`].
+
+mod windows;
 
 use std::fmt;
 
@@ -142,9 +143,19 @@ impl Platform {
     /// As containerd's `Only`: an older variant of the same CPU will do, 386 for amd64, 32-bit arm for arm64. Of
     /// equally good ones the image that uses more of the offered features of the operating system wins.
     pub fn rank(&self, offered: &Self) -> Option<(usize, std::cmp::Reverse<usize>)> {
-        let (wanted, offered) = (self.clone().normalized(), offered.clone().normalized());
-        let features = &offered.os_features;
-        if wanted.os != offered.os || !features.iter().all(|f| wanted.os_features.contains(f)) {
+        let count = offered.os_features.len();
+        let (wanted, mut offered) = (self.clone().normalized(), offered.clone().normalized());
+        if wanted.os != offered.os {
+            return None;
+        }
+        if wanted.os == "windows" {
+            // Every Windows has it, and lists made before it was looked at leave it out.
+            offered.os_features.retain(|feature| feature != "win32k");
+            if !windows::runs(&wanted.os_version, &offered.os_version) {
+                return None;
+            }
+        }
+        if !offered.os_features.iter().all(|feature| wanted.os_features.contains(feature)) {
             return None;
         }
         let accepted = accepted(&wanted.architecture, &wanted.variant);
@@ -152,7 +163,7 @@ impl Platform {
         let position = accepted.into_iter().position(|(architecture, variant)| {
             normal_architecture(&architecture, &variant) == found
         })?;
-        Some((position, std::cmp::Reverse(features.len())))
+        Some((position, std::cmp::Reverse(count)))
     }
 
     /// Returns the platform with the version and features of its operating system: `windows(10.0.17763)/amd64`.
@@ -278,104 +289,28 @@ fn accepted(architecture: &str, variant: &str) -> Vec<(String, String)> {
     out
 }
 
-/// Arm64 v9.n runs what v8.(n+5) runs (at most v8.9), which runs every older v8, which runs 32-bit arm.
+/// The arm64 variants of a major version, from the oldest.
+const ARM64_V8: [&str; 10] =
+    ["v8", "v8.1", "v8.2", "v8.3", "v8.4", "v8.5", "v8.6", "v8.7", "v8.8", "v8.9"];
+const ARM64_V9: [&str; 8] = ["v9", "v9.1", "v9.2", "v9.3", "v9.4", "v9.5", "v9.6", "v9.7"];
+
+/// Arm64 v9.n runs what v8.(n+5) runs (at most v8.9), which runs every older v8, which runs 32-bit arm. Of a variant
+/// that is none of these nothing is known, not even that it runs what is made for it.
 fn accepted_by_arm64(variant: &str) -> Vec<(String, String)> {
-    let (major, minor) = match variant {
-        "" => (8, Some(0)),
-        other => match other.split_once('.') {
-            None => (if other == "v9" { 9 } else { 8 }, matches!(other, "v8" | "v9").then_some(0)),
-            Some((major, minor)) => (if major == "v9" { 9 } else { 8 }, minor.parse::<u8>().ok()),
-        },
+    let variant = if variant.is_empty() { "v8" } else { variant };
+    let eight = ARM64_V8.iter().position(|known| *known == variant);
+    let nine = ARM64_V9.iter().position(|known| *known == variant);
+    let below: Vec<&str> = match (eight, nine) {
+        (Some(minor), _) => ARM64_V8[..=minor].to_vec(),
+        (None, Some(minor)) => {
+            let eights = &ARM64_V8[..=(minor + 5).min(ARM64_V8.len() - 1)];
+            eights.iter().chain(&ARM64_V9[..=minor]).copied().collect()
+        }
+        (None, None) => return Vec::new(),
     };
-    let limit = if major == 9 { 7 } else { 9 };
-    let Some(minor) = minor.filter(|minor| *minor <= limit) else { return Vec::new() };
-    let versions = |major: u8, minor: u8| {
-        (0..=minor).rev().map(move |minor| match minor {
-            0 => format!("v{major}"),
-            minor => format!("v{major}.{minor}"),
-        })
-    };
-    let mut variants: Vec<_> = versions(major, minor).collect();
-    if major == 9 {
-        variants.extend(versions(8, (minor + 5).min(9)));
-    }
-    let mut out: Vec<_> = variants.into_iter().map(|v| ("arm64".to_owned(), v)).collect();
-    out.extend(accepted("arm", "v8"));
-    out
+    let arm64 = below.into_iter().rev().map(|v| ("arm64".to_owned(), v.to_owned()));
+    arm64.chain(accepted("arm", "v8")).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Platform {
-        Platform::parse(text).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    #[test]
-    fn platforms_are_normalised() {
-        let host = Platform::host().to_string();
-        #[rustfmt::skip]
-        let cases = [
-            ("linux", host.as_str()), ("Linux", host.as_str()), ("arm64", "linux/arm64"), ("aarch64", "linux/arm64"),
-            ("x86_64", "linux/amd64"), ("armhf", "linux/arm/v7"), ("armel", "linux/arm/v6"), ("arm", "linux/arm/v7"),
-            ("i386", "linux/386"), ("linux/arm64/v8", "linux/arm64"), ("linux/arm64/v9.0", "linux/arm64/v9"),
-            ("linux/arm", "linux/arm/v7"), ("linux/arm/6", "linux/arm/v6"), ("linux/amd64/v1", "linux/amd64"),
-            ("linux/amd64/v2", "linux/amd64/v2"), ("LINUX/AMD64", "linux/amd64"), ("macos/arm64", "darwin/arm64"),
-            ("freebsd/unheard-of/x", "freebsd/unheard-of/x"), ("windows(10.0.17763)/amd64", "windows/amd64"),
-        ];
-        for (text, normal) in cases {
-            assert_eq!(parse(text).to_string(), normal, "{text}");
-        }
-        for text in ["windows(10.0.17763)/amd64", "windows(10.0%2B1+b%28+win32k)/arm/v7"] {
-            assert_eq!(parse(text).format_all(), text);
-        }
-        assert_eq!(Platform::default().to_string(), "unknown");
-    }
-
-    #[test]
-    fn what_is_no_platform_is_refused() {
-        for text in [
-            "",
-            "/",
-            "linux/",
-            "linux//v7",
-            "*",
-            "linux/*",
-            "a/b/c/d",
-            "linux/a b",
-            "x(1",
-            "(1)",
-            "x(1)y",
-            "x(%z)",
-            "x(1+)",
-        ] {
-            assert_eq!(Platform::parse(text), Err(PlatformError::Format(text.into())), "{text}");
-        }
-        let unknown = Platform::parse("vax").unwrap_err();
-        assert_eq!(
-            unknown.to_string(),
-            "invalid platform `vax`: unknown operating system or architecture"
-        );
-    }
-
-    #[test]
-    fn older_variants_will_do() {
-        #[rustfmt::skip]
-        let cases = [
-            ("linux/arm/v7", "linux/arm/v7", Some(0)), ("linux/arm/v7", "linux/arm/v6", Some(1)),
-            ("linux/arm/v7", "linux/arm/v5", Some(2)), ("linux/arm/v6", "linux/arm/v7", None),
-            ("linux/arm64", "linux/arm64/v8", Some(0)), ("linux/arm64", "linux/arm/v8", Some(1)),
-            ("linux/arm64", "linux/arm/v7", Some(2)), ("linux/arm64", "linux/arm64/v9", None),
-            ("linux/arm64/v9", "linux/arm64", Some(6)), ("linux/arm64/v8.2", "linux/arm64/v8.1", Some(1)),
-            ("linux/amd64", "linux/amd64", Some(0)), ("linux/amd64", "linux/386", Some(1)),
-            ("linux/amd64/v3", "linux/amd64", Some(2)), ("linux/amd64", "linux/amd64/v2", None),
-            ("linux/amd64", "windows/amd64", None), ("linux/386", "linux/amd64", None),
-            ("linux/arm64/v8.10", "linux/arm64", None), ("linux/riscv64", "linux/riscv64", Some(0)),
-        ];
-        for (wanted, offered, rank) in cases {
-            let found = parse(wanted).rank(&parse(offered)).map(|(rank, _)| rank);
-            assert_eq!(found, rank, "{offered} for {wanted}");
-        }
-    }
-}
+mod tests;

@@ -27,10 +27,14 @@ impl Solver<'_> {
                 })?
             }
             Op::File(file) => {
-                self.file_key(file, base, &|input, copy| match progress.value(input) {
-                    Some(Value::Files(tree)) => selection(&tree, copy),
-                    Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
-                })?
+                self.file_key(
+                    (file, vertex.epoch),
+                    base,
+                    &|input, copy| match progress.value(input) {
+                        Some(Value::Files(tree)) => selection(&tree, copy),
+                        Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
+                    },
+                )?
             }
         }))
     }
@@ -48,9 +52,9 @@ impl Solver<'_> {
         };
         match &vertex.op {
             Op::Run(run) => self.run_key(run, base, &|input, path| subtree(&tree(input)?, path)),
-            Op::File(file) => {
-                self.file_key(file, base, &|input, copy| selection(&tree(input)?, copy))
-            }
+            Op::File(file) => self.file_key((file, vertex.epoch), base, &|input, copy| {
+                selection(&tree(input)?, copy)
+            }),
             Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
                 unreachable!("sources have no content key")
             }
@@ -94,7 +98,7 @@ impl Solver<'_> {
 
     fn file_key(
         &self,
-        file: &FileOp,
+        (file, epoch): (&FileOp, Option<i64>),
         base: InputKey,
         input_key: &dyn Fn(VertexId, &Copy) -> Keyed,
     ) -> Result<Key, StepError> {
@@ -110,7 +114,7 @@ impl Solver<'_> {
                 FileAction::MakeDirectory { .. } => InputKey::Empty,
             });
         }
-        Ok(cache::file_key(file, base, &sources, self.epoch))
+        Ok(cache::file_key(file, base, &sources, epoch))
     }
 }
 

@@ -85,8 +85,6 @@ pub struct Solver<'a> {
     pub shm_size: u64,
     /// How many steps may run at once.
     pub jobs: usize,
-    /// SOURCE_DATE_EPOCH
-    pub epoch: Option<i64>,
     /// Under which name the steps of this build are remembered ([`crate::cache::LastBuild::name`]).
     pub memory: String,
 }
@@ -141,8 +139,11 @@ impl<'a> Solver<'a> {
         self.reporter.report(event);
     }
 
-    /// Brings about one vertex.
-    pub fn solve(&self, target: VertexId) -> Result<Arc<State>, SolveError> {
+    /// Brings about what is wanted, as much of it at once as possible; returns what each came to.
+    pub fn solve(
+        &self,
+        targets: &[Option<VertexId>],
+    ) -> Result<Vec<Option<Arc<State>>>, SolveError> {
         let mut progress = Progress::default();
         self.read_sources(&progress)?;
         for (id, vertex) in self.graph.iter() {
@@ -156,13 +157,18 @@ impl<'a> Solver<'a> {
                 progress.keys.insert(id, key);
             }
         }
-        let pending = self.plan(target, &progress)?;
+        let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         let ran = self.run_pending(&pending, &progress);
         self.keep_memory(&progress);
         ran?;
-        progress
-            .state(Some(target))
-            .ok_or(SolveError { vertex: target, error: StepError::Canceled })
+        let state = |target: &Option<VertexId>| match target {
+            None => Ok(None),
+            Some(id) => match progress.state(Some(*id)) {
+                Some(state) => Ok(Some(state)),
+                None => Err(SolveError { vertex: *id, error: StepError::Canceled }),
+            },
+        };
+        targets.iter().map(state).collect()
     }
 
     /// Says that a vertex failed before it could start.
@@ -254,6 +260,7 @@ impl<'a> Solver<'a> {
 
     fn file_step(
         &self,
+        id: VertexId,
         file: &FileOp,
         base: Option<&State>,
         progress: &Progress,
@@ -266,22 +273,23 @@ impl<'a> Solver<'a> {
         let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
         let start = whole.as_ref().filter(|_| !file.link);
         let (tree, changes) =
-            file::perform(self.store, start, &file.actions, &sources, self.now())?;
+            file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
         let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
         // From here on the files are read from the layer: what they were copied from may go away.
         Ok((self.snapshots().stack(&whole.unwrap_or_else(Tree::empty), layer)?, layer))
     }
 
-    fn now(&self) -> Timestamp {
-        let nanoseconds = self.now_nanoseconds();
+    fn now(&self, id: VertexId) -> Timestamp {
+        let nanoseconds = self.now_nanoseconds(id);
         Timestamp {
             seconds: nanoseconds.div_euclid(1_000_000_000),
             nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32,
         }
     }
 
-    fn now_nanoseconds(&self) -> i64 {
-        match self.epoch {
+    /// The time that what a vertex makes gets.
+    fn now_nanoseconds(&self, id: VertexId) -> i64 {
+        match self.graph.get(id).epoch {
             Some(seconds) => seconds.saturating_mul(1_000_000_000),
             None => {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as i64)

@@ -138,31 +138,10 @@ impl Solver<'_> {
     /// Writes a tree to disk, once: the directory is kept as a layer of its own.
     fn keep_tree(&self, tree: &Tree) -> Result<PathBuf, StepError> {
         let mut edit = Edit::new(Tree::empty());
-        graft(&mut edit, tree, &TreePath::root())?;
+        edit.graft(tree, &TreePath::root(), &TreePath::root())?;
         let (_, changes) = edit.finish();
         Ok(self.snapshots().keep_directory(&changes, &TreeContents(tree.clone()))?)
     }
-}
-
-/// Puts what is beneath `from` of another tree at the root.
-fn graft(edit: &mut Edit, tree: &Tree, from: &TreePath) -> Result<(), StepError> {
-    let mut links = std::collections::HashMap::new();
-    for (path, node) in tree.walk(from) {
-        let target = path.strip_prefix(from).unwrap_or_default();
-        if target.is_root() {
-            continue;
-        }
-        match node.group() {
-            Some(group) if links.contains_key(group) => edit.link(&target, &links[group])?,
-            group => {
-                if let Some(group) = group {
-                    links.insert(group.clone(), target.clone());
-                }
-                edit.put(&target, node.alone(node.meta().clone()))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Returns the directory of a cache mount, made with its first content if it is new.
@@ -235,7 +214,7 @@ fn make_cache(
     if let Some(tree) = start {
         let source = TreePath::clean(&cache.source).unwrap_or_default();
         let source = tree.resolve(&source, LastLink::Follow)?;
-        graft(&mut edit, tree, &source)?;
+        edit.graft(tree, &source, &TreePath::root())?;
         meta = tree.get(&source).map_or(meta, |node| node.meta().clone());
     }
     if let Some(access) = &cache.access {

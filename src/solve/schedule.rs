@@ -1,4 +1,4 @@
-//! What runs when: looking up from the target down, then running what was not found from the bottom up.
+//! What runs when: looking up from the targets down, then running what was not found from the bottom up.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -17,13 +17,13 @@ use crate::snapshot::LayerId;
 type Executed = Result<(Value, Vec<LayerId>), SolveError>;
 
 impl Solver<'_> {
-    /// Looks vertices up from the target down; returns those that must run.
+    /// Looks vertices up from the targets, which are in `open`, down; returns those that must run.
     pub(super) fn plan(
         &self,
-        target: VertexId,
+        mut open: Vec<VertexId>,
         progress: &Progress,
     ) -> Result<BTreeSet<VertexId>, SolveError> {
-        let (mut pending, mut open) = (BTreeSet::new(), vec![target]);
+        let mut pending = BTreeSet::new();
         let mut seen = BTreeSet::new();
         while let Some(id) = open.pop() {
             if !seen.insert(id) || progress.value(id).is_some() {
@@ -186,7 +186,7 @@ impl Solver<'_> {
                     (made, vec![layer])
                 }
                 Op::File(file) => {
-                    let made = self.file_step(file, base.as_deref(), progress)?;
+                    let made = self.file_step(id, file, base.as_deref(), progress)?;
                     if let Some(earlier) = earlier {
                         self.explain(id, (earlier, key), Some(made.1), progress);
                     }
@@ -196,7 +196,7 @@ impl Solver<'_> {
                     unreachable!("sources are done")
                 }
             };
-            let created = Some(self.now_nanoseconds());
+            let created = Some(self.now_nanoseconds(id));
             let identity = state::identity_of(&tree);
             let record = record_of(&vertex.name, &[layer], identity, created);
             self.remember(id, progress, key, &record)?;
@@ -281,6 +281,7 @@ mod tests {
             labels: Vec::new(),
             build_platform: Platform::host(),
             platform: None,
+            names_platform: false,
             named_contexts: Default::default(),
             network: RunNetwork::None,
             no_cache: None,
@@ -306,10 +307,9 @@ mod tests {
             ulimits: &[],
             shm_size: 0,
             jobs: 1,
-            epoch: None,
             memory: String::new(),
         };
-        let solved = catch_unwind(AssertUnwindSafe(|| solver.solve(plan.result.unwrap())));
+        let solved = catch_unwind(AssertUnwindSafe(|| solver.solve(&[plan.result])));
         assert_eq!(*solved.unwrap_err().downcast::<&str>().unwrap(), "in the sandbox");
     }
 }

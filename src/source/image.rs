@@ -205,10 +205,14 @@ impl<'a> Images<'a> {
         origin: Origin,
         read: &dyn Fn(&Digest) -> Result<Vec<u8>, SourceError>,
     ) -> Result<Image, SourceError> {
+        let mut unnamed = false;
         // An index may name indexes; nobody nests them deeper.
         for _ in 0..4 {
             match Document::parse(&read(&digest)?)? {
-                Document::Index(index) => digest = index.select(platform)?.digest,
+                Document::Index(index) => {
+                    let chosen = index.select(platform)?;
+                    (digest, unnamed) = (chosen.digest, chosen.platform.is_none());
+                }
                 Document::Manifest(manifest) if manifest.config.content() != Content::Config => {
                     let kind = manifest.artifact_type.as_deref();
                     let kind = kind.unwrap_or(manifest.config.media_type.as_ref()).to_owned();
@@ -222,6 +226,12 @@ impl<'a> Images<'a> {
                         Origin::Store | Origin::Layout(_) => read(&manifest.config.digest)?,
                     };
                     let config = ImageConfig::parse(&config)?;
+                    // Where the index does not say what an image is for, its config does.
+                    if unnamed && platform.rank(&config.platform()).is_none() {
+                        let (wanted, available) =
+                            (Box::new(platform.clone()), vec![config.platform()]);
+                        return Err(oci::Error::NoPlatform { wanted, available }.into());
+                    }
                     return Ok(Image { digest, manifest, config, origin });
                 }
             }

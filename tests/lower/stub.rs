@@ -25,6 +25,7 @@ pub(crate) fn request(options: &Value) -> Request {
         labels: Vec::new(),
         build_platform: Platform::parse("linux/amd64").unwrap(),
         platform: text("platform").map(|platform| Platform::parse(&platform).unwrap()),
+        names_platform: false,
         named_contexts: BTreeMap::new(),
         network: RunNetwork::Default,
         no_cache: None,

@@ -196,9 +196,11 @@ fn no_cache(flags: &Flags) -> NoCache {
     }
 }
 
+/// Each value may name several, with commas between; the environment's counts only without the flag.
 fn platforms(flags: &Flags, environment: &Environment) -> Vec<String> {
     let default = environment.set("DOCKER_DEFAULT_PLATFORM").filter(|_| flags.platform.is_empty());
-    let given = flags.platform.iter().chain(default.iter()).map(|platform| platform.trim());
+    let given = flags.platform.iter().chain(default.iter());
+    let given = given.flat_map(|list| list.split(',')).map(str::trim);
     given.filter(|platform| !platform.is_empty()).map(str::to_owned).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Says what a build made: the image id on standard output, files for scripts, a summary for people.
 //!
-//! The image id is the digest of the config, in `-q`, without `-q` and in `--iidfile` alike; the manifest's digest is in
+//! The image id is the digest of the config (of an index its own), in `-q`, without `-q` and in `--iidfile` alike; the manifest's digest is in
 //! the summary and in the metadata file. Files appear complete or not at all, and a failed build leaves none behind
 //! from an earlier one.
 
@@ -56,7 +56,7 @@ fn is_plain(path: &Path) -> bool {
 
 /// Writes the files that were asked for.
 pub(super) fn write_files(outcome: &Outcome, flags: &Flags) -> Result<(), Vec<Diagnostic>> {
-    let id = flags.iidfile.as_ref().map(|path| write_file(path, &outcome.config.to_string()));
+    let id = flags.iidfile.as_ref().map(|path| write_file(path, &outcome.id().to_string()));
     let metadata = flags.metadata_file.as_ref().map(|path| write_file(path, &metadata(outcome)));
     let problems: Vec<_> = [id, metadata].into_iter().flatten().filter_map(Result::err).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -67,7 +67,7 @@ pub(super) fn answer(outcome: &Outcome, build: &Build) -> Read<()> {
     if archive_on_stdout(build) {
         return Ok(());
     }
-    crate::cli::answer(&format!("{}\n", outcome.config))
+    crate::cli::answer(&format!("{}\n", outcome.id()))
 }
 
 fn archive_on_stdout(build: &Build) -> bool {
@@ -93,17 +93,18 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// The keys that buildx writes, as far as they have a meaning here.
 fn metadata(outcome: &Outcome) -> String {
-    let config = outcome.config.to_string();
     let mut keys = json!({
-        "containerimage.config.digest": config,
         "containerimage.descriptor": {
             "mediaType": outcome.media_type,
             "digest": outcome.manifest.to_string(),
             "size": outcome.manifest_size,
-            "annotations": { "config.digest": config },
         },
         "containerimage.digest": outcome.manifest.to_string(),
     });
+    if let Some(config) = outcome.config.map(|config| config.to_string()) {
+        keys["containerimage.descriptor"]["annotations"] = json!({ "config.digest": config });
+        keys["containerimage.config.digest"] = config.into();
+    }
     if !outcome.names.is_empty() {
         keys["image.name"] = outcome.names.join(",").into();
     }
@@ -119,9 +120,10 @@ pub(super) fn summary(outcome: &Outcome, build: &Build, tally: Tally, took: Dura
     };
     let mut text = format!("built in {took}: {ran} done, {cached} cached\n");
     if archive_on_stdout(build) {
-        text += &format!("  image     {}\n", outcome.config);
+        text += &format!("  image     {}\n", outcome.id());
     }
-    text += &format!("  manifest  {}\n", outcome.manifest);
+    let kind = if outcome.config.is_some() { "manifest" } else { "index   " };
+    text += &format!("  {kind}  {}\n", outcome.manifest);
     for name in &outcome.names {
         text += &format!("  name      {name}\n");
     }
@@ -143,7 +145,7 @@ mod tests {
             manifest: Digest::of(b"manifest"),
             manifest_size: 7,
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
-            config: Digest::of(b"config"),
+            config: Some(Digest::of(b"config")),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             wrote: true,
         }
