@@ -6,14 +6,18 @@
 
 mod build;
 mod compression;
+mod copy;
 mod docker;
 mod environment;
 mod excerpt;
 mod explain;
+mod export;
 mod history;
 mod images;
+mod import;
 mod inspect;
 mod interrupt;
+mod load;
 mod paint;
 mod panics;
 mod progress;
@@ -22,6 +26,7 @@ mod push;
 mod report;
 mod rmi;
 mod run;
+mod save;
 mod settle;
 mod table;
 mod tag;
@@ -65,6 +70,16 @@ enum Command {
     Pull(pull::Flags),
     /// Send an image to a registry
     Push(push::Flags),
+    /// Copy an image between registries, archives, layouts and the local store
+    Copy(copy::Flags),
+    /// Write images into an archive
+    Save(save::Flags),
+    /// Take images from an archive into the local store
+    Load(load::Flags),
+    /// Write an image's root file system as a tar
+    Export(export::Flags),
+    /// Make an image of a tar of a root file system
+    Import(import::Flags),
     /// Give an image another name
     Tag(tag::Flags),
     /// Take names of images away
@@ -199,6 +214,11 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Build(flags) => build::run(flags, session),
         Command::Pull(flags) => pull::run(flags, session),
         Command::Push(flags) => push::run(flags, session),
+        Command::Copy(flags) => copy::run(flags, session),
+        Command::Save(flags) => save::run(flags, session),
+        Command::Load(flags) => load::run(flags, session),
+        Command::Export(flags) => export::run(flags, session),
+        Command::Import(flags) => import::run(flags, session),
         Command::Tag(flags) => tag::run(flags, session),
         Command::Rmi(flags) => rmi::run(flags, session),
         Command::Images(flags) => images::run(flags, session),

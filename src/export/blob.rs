@@ -24,6 +24,15 @@ pub struct Wanted {
     pub rewrite: bool,
 }
 
+impl Wanted {
+    /// Returns whether any of these blobs is a layer that would be made again.
+    pub fn changes<'a>(&self, mut blobs: impl Iterator<Item = &'a Descriptor>) -> bool {
+        let wanted = Content::Layer(of(self.compression));
+        let is_layer = |blob: &Descriptor| matches!(blob.content(), Content::Layer(_));
+        blobs.any(|blob| is_layer(blob) && !self.existing.takes(blob, wanted))
+    }
+}
+
 /// Which blobs of layers are taken as they are, instead of being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -224,19 +233,4 @@ impl<W: Write> Write for Plain<'_, W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
-}
-
-/// Makes sure that a blob which is a layer's bare tar is really there.
-pub(super) fn ensure(
-    exporter: &Exporter<'_>,
-    layer: &ImageLayer,
-    descriptor: &Descriptor,
-) -> Result<()> {
-    if exporter.store.blob_size(&descriptor.digest).is_some() {
-        return Ok(());
-    }
-    let mut blob = exporter.store.new_blob()?;
-    Snapshots::new(exporter.store).pack(layer.id, &PackOptions::default(), &mut blob)?;
-    blob.commit_as(&descriptor.digest)?;
-    Ok(())
 }

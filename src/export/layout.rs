@@ -1,16 +1,19 @@
-//! An OCI image layout, as a directory or as one tar (OCI image specification, "Image Layout").
+//! The files of an image archive, written as one tar or as a directory.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::image::FinishedImage;
+use super::archive::Target;
 use super::place::Unfinished;
-use super::product::{self, Finished, Product};
-use super::{Dest, ExportError, Exporter, Output, Result, blob};
-use crate::digest::Digest;
+use super::{Dest, ExportError, Exporter, Result};
+use crate::digest::HashingReader;
 use crate::fs::{self, PathError};
 use crate::layer::Bundle;
-use crate::oci::{Descriptor, Family, Index, Reference};
+use crate::oci::Descriptor;
+use crate::registry::RegistryError;
+use crate::source::SourceError;
+use crate::source::blobs::Blobs;
+use crate::store::StoreError;
 
 /// One file of an image archive.
 pub(super) struct Entry {
@@ -22,107 +25,38 @@ pub(super) struct Entry {
 /// What is in a file of an image archive.
 pub(super) enum EntryContent {
     Bytes(Vec<u8>),
-    Blob(Digest),
+    Blob(Descriptor),
     Directory,
 }
 
-pub(super) fn export(
-    exporter: &Exporter<'_>,
-    product: &Product,
-    (output, tar): (&Output, bool),
-    names: &[Reference],
-) -> Result<Finished> {
-    let finished = product::finish(exporter, product, output)?;
-    let mut entries = blobs(exporter, product, &finished)?;
-    entries.extend(index(&finished, names, created(product)));
-    write(exporter, output, tar, &entries)?;
-    Ok(finished)
-}
-
-/// Returns the directories and blobs of a layout.
-pub(super) fn blobs<'a>(
-    exporter: &Exporter<'_>,
-    product: &Product,
-    finished: &'a Finished,
-) -> Result<Vec<Entry>> {
-    let directory = |name: &str| Entry { name: name.to_owned(), content: EntryContent::Directory };
-    let mut entries = vec![directory("blobs"), directory("blobs/sha256")];
-    for ((_, image), made) in product.images.iter().zip(&finished.images) {
-        for (layer, descriptor) in image.layers.iter().zip(&made.layers) {
-            blob::ensure(exporter, layer, descriptor)?;
-        }
+impl Entry {
+    pub(super) fn directory(name: &str) -> Self {
+        Self { name: name.to_owned(), content: EntryContent::Directory }
     }
-    let of_image =
-        |image: &'a FinishedImage| image.layers.iter().chain([&image.config, &image.manifest]);
-    let all = finished.images.iter().flat_map(of_image).chain([&finished.root]);
-    let mut seen = std::collections::BTreeSet::new();
-    for Descriptor { digest, .. } in all {
-        if seen.insert(*digest) {
-            let name = format!("blobs/sha256/{}", digest.hex());
-            entries.push(Entry { name, content: EntryContent::Blob(*digest) });
-        }
+
+    pub(super) fn file(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), content: EntryContent::Bytes(bytes) }
     }
-    Ok(entries)
 }
 
-/// Returns the two files that make the blobs a layout.
-pub(super) fn index(
-    finished: &Finished,
-    names: &[Reference],
-    created: Option<String>,
-) -> Vec<Entry> {
-    let described = |name: Option<&Reference>| {
-        let mut descriptor = finished.root.clone();
-        let mut note =
-            |key: &str, value: String| drop(descriptor.annotations.insert(key.to_owned(), value));
-        if let Some(name) = name {
-            let name = name.clone().or_latest();
-            note("io.containerd.image.name", name.to_string());
-            note("org.opencontainers.image.ref.name", name.tag().unwrap_or("latest").to_owned());
-        }
-        if let Some(created) = &created {
-            note("org.opencontainers.image.created", created.clone());
-        }
-        descriptor
-    };
-    let manifests = match names {
-        [] => vec![described(None)],
-        names => names.iter().map(|name| described(Some(name))).collect(),
-    };
-    let index = Index::new(Family::Oci, manifests).to_bytes();
-    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
-    [("index.json", index), ("oci-layout", layout)]
-        .into_iter()
-        .map(|(name, bytes)| Entry { name: name.to_owned(), content: EntryContent::Bytes(bytes) })
-        .collect()
-}
-
-/// The time that an archive's index gives what it holds: that of the latest image.
-pub(super) fn created(product: &Product) -> Option<String> {
-    let times = product.images.iter().filter_map(|(_, image)| image.config.created);
-    times.max().map(|time| time.to_string())
-}
-
-/// Writes files where an output wants them.
+/// Writes files where they are wanted; blobs come from `place`.
 pub(super) fn write(
     exporter: &Exporter<'_>,
-    output: &Output,
-    tar: bool,
+    place: &dyn Blobs,
+    target: Target<'_>,
     entries: &[Entry],
 ) -> Result<()> {
-    match (&output.dest, tar) {
-        (Some(Dest::Stdout), true) => {
+    let writer = Writer { exporter, place, entries };
+    match (target.dest, target.tar) {
+        (Dest::Stdout, true) => {
             let stdout = std::io::stdout().lock();
-            let bundled = bundle(exporter, entries, BufWriter::with_capacity(1 << 20, stdout));
+            let bundled = writer.bundle(BufWriter::with_capacity(1 << 20, stdout));
             bundled.map(drop).map_err(|error| error.or_stdout())
         }
-        (Some(Dest::Path(path)), true) => write_tar(exporter, path, entries),
-        (Some(Dest::Path(path)), false) => write_directory(exporter, path, entries),
-        (Some(Dest::Stdout), false) => {
+        (Dest::Path(path), true) => writer.tar(path),
+        (Dest::Path(path), false) => writer.directory(path),
+        (Dest::Stdout, false) => {
             Err(ExportError::Format("a directory cannot be written to standard output".into()))
-        }
-        (None, _) => {
-            Err(ExportError::Format("this output needs a destination: `dest=PATH`".into()))
         }
     }
 }
@@ -134,6 +68,18 @@ pub(super) enum BundleError {
 }
 
 impl BundleError {
+    /// What a place says while it is read comes wrapped.
+    fn of(error: std::io::Error) -> Self {
+        let error = match error.downcast::<StoreError>() {
+            Ok(error) => return Self::Read(error.into()),
+            Err(error) => error,
+        };
+        match error.downcast::<RegistryError>() {
+            Ok(error) => Self::Read(SourceError::from(error).into()),
+            Err(error) => Self::Write(error),
+        }
+    }
+
     pub(super) fn or_stdout(self) -> ExportError {
         match self {
             Self::Read(error) => error,
@@ -149,64 +95,80 @@ impl BundleError {
     }
 }
 
-fn bundle<W: Write>(
-    exporter: &Exporter<'_>,
-    entries: &[Entry],
-    out: W,
-) -> std::result::Result<W, BundleError> {
-    let mut bundle = Bundle::new(out);
-    for entry in entries {
-        if exporter.cancel.is_canceled() {
-            return Err(BundleError::Read(ExportError::Canceled));
-        }
-        let written = match &entry.content {
-            EntryContent::Directory => bundle.directory(&entry.name),
-            EntryContent::Bytes(bytes) => bundle.file(&entry.name, bytes.len() as u64, &bytes[..]),
-            EntryContent::Blob(digest) => {
-                let file =
-                    exporter.store.open_blob(digest).map_err(|e| BundleError::Read(e.into()))?;
-                let size = exporter.store.blob_size(digest).unwrap_or(0);
-                bundle.file(&entry.name, size, file)
+struct Writer<'a> {
+    exporter: &'a Exporter<'a>,
+    place: &'a dyn Blobs,
+    entries: &'a [Entry],
+}
+
+impl Writer<'_> {
+    fn bundle<W: Write>(&self, out: W) -> std::result::Result<W, BundleError> {
+        let mut bundle = Bundle::new(out);
+        for entry in self.entries {
+            if self.exporter.cancel.is_canceled() {
+                return Err(BundleError::Read(ExportError::Canceled));
             }
-        };
-        written.map_err(BundleError::Write)?;
-    }
-    bundle.finish().map_err(BundleError::Write)
-}
-
-fn write_tar(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
-    let file = Unfinished::at(path)?;
-    let writer = BufWriter::with_capacity(1 << 20, file);
-    let writer = bundle(exporter, entries, writer).map_err(|error| error.or_path(path))?;
-    let file =
-        writer.into_inner().map_err(|error| PathError::of("write", path)(error.into_error()))?;
-    file.persist()
-}
-
-fn write_directory(exporter: &Exporter<'_>, path: &Path, entries: &[Entry]) -> Result<()> {
-    fs::create_dir_all(path)?;
-    for entry in entries {
-        let place = path.join(&entry.name);
-        match &entry.content {
-            EntryContent::Directory => fs::create_dir_all(&place)?,
-            EntryContent::Bytes(bytes) => {
-                let mut file = Unfinished::at(&place)?;
-                file.write_all(bytes).map_err(PathError::of("write", &place))?;
-                file.persist()?;
-            }
-            EntryContent::Blob(digest) => copy_blob(exporter, digest, &place)?,
+            let written = match &entry.content {
+                EntryContent::Directory => bundle.directory(&entry.name),
+                EntryContent::Bytes(bytes) => {
+                    bundle.file(&entry.name, bytes.len() as u64, &bytes[..])
+                }
+                EntryContent::Blob(blob) => {
+                    let from =
+                        self.place.open(blob).map_err(|error| BundleError::Read(error.into()))?;
+                    bundle.file(&entry.name, blob.size, from)
+                }
+            };
+            written.map_err(BundleError::of)?;
         }
+        bundle.finish().map_err(BundleError::Write)
     }
-    Ok(())
+
+    fn tar(&self, path: &Path) -> Result<()> {
+        let file = Unfinished::at(path)?;
+        let writer = BufWriter::with_capacity(1 << 20, file);
+        let writer = self.bundle(writer).map_err(|error| error.or_path(path))?;
+        let file = writer
+            .into_inner()
+            .map_err(|error| PathError::of("write", path)(error.into_error()))?;
+        file.persist()
+    }
+
+    fn directory(&self, path: &Path) -> Result<()> {
+        fs::create_dir_all(path)?;
+        for entry in self.entries {
+            let place = path.join(&entry.name);
+            match &entry.content {
+                EntryContent::Directory => fs::create_dir_all(&place)?,
+                EntryContent::Bytes(bytes) => {
+                    let mut file = Unfinished::at(&place)?;
+                    file.write_all(bytes).map_err(PathError::of("write", &place))?;
+                    file.persist()?;
+                }
+                EntryContent::Blob(blob) => self.copy_blob(blob, &place)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a blob unless the directory has it.
+    fn copy_blob(&self, blob: &Descriptor, place: &Path) -> Result<()> {
+        if self.exporter.cancel.is_canceled() {
+            return Err(ExportError::Canceled);
+        }
+        if is_there(blob, place) {
+            return Ok(());
+        }
+        let mut file = Unfinished::at(place)?;
+        let copied = std::io::copy(&mut self.place.open(blob)?, &mut file);
+        copied.map_err(|error| BundleError::of(error).or_path(place))?;
+        file.persist()
+    }
 }
 
-fn copy_blob(exporter: &Exporter<'_>, digest: &Digest, place: &Path) -> Result<()> {
-    let size = exporter.store.blob_size(digest);
-    if size.is_some() && place.metadata().ok().map(|meta| meta.len()) == size {
-        return Ok(());
-    }
-    let mut file = Unfinished::at(place)?;
-    let mut source = exporter.store.open_blob(digest)?;
-    std::io::copy(&mut source, &mut file).map_err(PathError::of("write", place))?;
-    file.persist()
+fn is_there(blob: &Descriptor, place: &Path) -> bool {
+    let Ok(file) = fs::open(place) else { return false };
+    let mut reader = HashingReader::new(file);
+    let read = std::io::copy(&mut reader, &mut std::io::sink());
+    read.is_ok() && reader.into_parts().1.digest() == blob.digest
 }

@@ -5,6 +5,7 @@
 //! compressed and what is written around them. Blobs that exist are used as they are; a layer is compressed when an
 //! output first wants it so, and kept.
 
+pub mod archive;
 pub mod blob;
 pub mod compressed;
 mod docker;
@@ -27,6 +28,7 @@ use crate::oci::Reference;
 use crate::snapshot::SnapshotError;
 use crate::source::names;
 use crate::store::{Store, StoreError};
+use archive::{Format, Target};
 use product::{Finished, Product};
 
 /// Why an image could not be written.
@@ -112,11 +114,25 @@ impl Exporter<'_> {
     ) -> Result<Finished> {
         match output.kind {
             OutputKind::Image => self.keep(product, output, tags),
-            OutputKind::Oci { tar } => layout::export(self, product, (output, tar), tags),
-            OutputKind::Docker { tar } => docker::export(self, product, (output, tar), tags),
+            OutputKind::Oci { tar } => self.archive(product, (output, Format::Oci, tar), tags),
+            OutputKind::Docker { tar } => {
+                self.archive(product, (output, Format::Docker, tar), tags)
+            }
             OutputKind::Local => rootfs::export_directory(self, product, output),
             OutputKind::Tar => rootfs::export_tar(self, product, output),
         }
+    }
+
+    fn archive(
+        &self,
+        product: &Product,
+        (output, format, tar): (&Output, Format, bool),
+        tags: &[Reference],
+    ) -> Result<Finished> {
+        let dest = output.dest.as_ref().ok_or_else(|| {
+            ExportError::Format("this output needs a destination: `dest=PATH`".into())
+        })?;
+        archive::export(self, product, (output, format, Target { dest, tar }), tags)
     }
 
     /// Puts the images into the local store: what is there has an id, and names if it was given any.

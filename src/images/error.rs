@@ -1,6 +1,7 @@
 //! What can go wrong with images, and how it is told.
 
 use crate::diagnostic::{Blame, Diagnostic};
+use crate::fs::{PathError, full_disk};
 use crate::registry::ConfigError;
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -26,6 +27,31 @@ pub enum ImagesError {
     /// An image cannot be written or sent.
     #[error(transparent)]
     Export(#[from] crate::export::ExportError),
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// An instruction that makes no config.
+    #[error("`{0}` is no instruction that changes a config")]
+    Change(String),
+    /// An instruction that is wrong.
+    #[error("{message}")]
+    Instruction {
+        /// What is wrong.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// A place that kiln does not know.
+    #[error("`{0}` is no place for images")]
+    Place(String),
+    /// An archive or layout does not have the image, or has several and none was named.
+    #[error("{}", not_in_file(name.as_deref()))]
+    NotInFile {
+        /// What was asked for.
+        name: Option<String>,
+        /// What there is.
+        names: Vec<String>,
+    },
     /// An image that was named by its id is to be pushed nowhere.
     #[error("`{0}` is no name to push to")]
     NoName(String),
@@ -55,9 +81,15 @@ impl ImagesError {
             Self::NotHere(_)
             | Self::Settings(_)
             | Self::NoName(_)
+            | Self::Change(_)
+            | Self::Instruction { .. }
+            | Self::Place(_)
+            | Self::NotInFile { .. }
             | Self::DigestName(_)
             | Self::SeveralNames { .. } => Blame::Input,
             Self::Export(error) => error.blame(),
+            Self::Path(error) if error.is_not_found() => Blame::Input,
+            Self::Path(_) => Blame::Machine,
             Self::Source(error) | Self::Unusable { source: error, .. } => error.blame(),
             Self::Store(_) => Blame::Machine,
         }
@@ -69,6 +101,20 @@ impl ImagesError {
             Self::NotHere(_) => Some("`kiln images` lists those that are there".to_owned()),
             Self::Source(error) | Self::Unusable { source: error, .. } => error.hint(),
             Self::Export(error) => error.hint(),
+            Self::Path(_) => full_disk(self),
+            Self::Place(_) => Some(
+                "the places are NAME (the local store), docker://NAME, oci:DIRECTORY[:NAME], \
+                 oci-archive:FILE[:NAME] and docker-archive:FILE[:NAME]"
+                    .to_owned(),
+            ),
+            Self::Change(_) => Some(
+                "one line of CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, \
+                 USER, VOLUME or WORKDIR"
+                    .to_owned(),
+            ),
+            Self::Instruction { hint, .. } => hint.clone(),
+            Self::NotInFile { names, .. } if names.is_empty() => None,
+            Self::NotInFile { names, .. } => Some(format!("it has {}", names.join(", "))),
             Self::NoName(_) => Some("name the destination after the image".to_owned()),
             Self::DigestName(_) => Some("give a name with a tag, or with none".to_owned()),
             Self::SeveralNames { .. } => {
@@ -77,6 +123,13 @@ impl ImagesError {
             Self::Store(error) => error.hint(),
             Self::Settings(error) => error.hint(),
         }
+    }
+}
+
+fn not_in_file(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("there is no image `{name}` in it"),
+        None => "there are several images in it, or none".to_owned(),
     }
 }
 

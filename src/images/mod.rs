@@ -2,18 +2,26 @@
 //!
 //! What the commands about images do, without their words: values in, values out.
 
+mod archive;
+mod copy;
 mod error;
 mod list;
+mod place;
 mod pull;
 mod push;
+mod rootfs;
 mod tag;
 
 use std::path::Path;
 
+pub use archive::{Input, Loaded, Save};
+pub use copy::Copy;
 pub use error::ImagesError;
 pub use list::Listed;
+pub use place::{FileKind, Place};
 pub use pull::Pulled;
 pub use push::Pushed;
+pub use rootfs::Import;
 pub use tag::Removed;
 
 use crate::digest::Digest;

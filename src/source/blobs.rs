@@ -167,22 +167,27 @@ pub(super) fn verified<'a>(
     blob: impl Read + Send + 'a,
     descriptor: &Descriptor,
 ) -> Result<Box<dyn Read + Send + 'a>, SourceError> {
-    let inner = HashingReader::new(blob.take(descriptor.size.saturating_add(1)));
-    Ok(Box::new(Verified { inner: Some(inner), expected: descriptor.digest }))
+    let inner = HashingReader::new(blob.take(descriptor.size));
+    Ok(Box::new(Verified {
+        inner: Some(inner),
+        left: descriptor.size,
+        expected: descriptor.digest,
+    }))
 }
 
 struct Verified<R> {
     /// `None` once its digest was compared.
     inner: Option<HashingReader<R>>,
+    left: u64,
     expected: Digest,
 }
 
 impl<R: Read> Read for Verified<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(inner) = &mut self.inner else { return Ok(0) };
+        let Some(inner) = self.inner.as_mut().filter(|_| !buf.is_empty()) else { return Ok(0) };
         let n = inner.read(buf)?;
-        if n == 0
-            && !buf.is_empty()
+        self.left -= n as u64;
+        if (n == 0 || self.left == 0)
             && let Some(inner) = self.inner.take()
         {
             let (expected, actual) = (self.expected, inner.into_parts().1.digest());
@@ -191,5 +196,25 @@ impl<R: Read> Read for Verified<R> {
             }
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::MediaType;
+
+    #[test]
+    fn what_is_read_is_what_was_asked_for() {
+        let blob = Descriptor::of(MediaType::ImageLayer, b"content");
+        let read = |bytes: &'static [u8]| {
+            let mut read = Vec::new();
+            verified(bytes, &blob).unwrap().read_to_end(&mut read).map(|_| read)
+        };
+        assert_eq!(read(b"content").unwrap(), b"content");
+        assert_eq!(read(b"content and more").unwrap(), b"content");
+        for wrong in [&b"conten"[..], b"", b"contenT"] {
+            assert!(read(wrong).unwrap_err().downcast::<StoreError>().is_ok());
+        }
     }
 }

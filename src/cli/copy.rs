@@ -1,0 +1,77 @@
+//! `kiln copy`: an image from one place to another.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kiln::images::{Copy, Library, Place};
+use kiln::oci::Platform;
+use kiln::source::closure::Selection;
+
+use super::compression;
+use super::progress::Mode;
+use super::watch::{Watch, step};
+use super::{Done, Session, answer, build, enter_sandbox, settle};
+
+/// The places are
+///   NAME                        the local store
+///   docker://NAME               a registry
+///   oci:DIRECTORY[:NAME]        an OCI layout
+///   oci-archive:FILE[:NAME]     an OCI layout as one tar
+///   docker-archive:FILE[:NAME]  an archive of `docker save`
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Flags {
+    /// From where
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// To where
+    #[arg(value_name = "TO")]
+    to: String,
+    /// Copy the images of all platforms, with their index
+    #[arg(short, long)]
+    all: bool,
+    /// The platform whose image is copied [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all")]
+    platform: Option<String>,
+    #[command(flatten)]
+    compression: compression::Flags,
+    /// Write the digest of what was copied to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "MODE")]
+    progress: Option<Mode>,
+}
+
+/// Runs the command. Standard output gets the digest of what was copied.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let platform = match &flags.platform {
+        Some(text) => super::platform(text)?,
+        None => Platform::host(),
+    };
+    let copy = Copy {
+        from: Place::parse(&flags.from)?,
+        to: Place::parse(&flags.to)?,
+        selection: match flags.all {
+            true => Selection::All,
+            false => Selection::Platform(Box::new(platform)),
+        },
+        wanted: flags.compression.wanted()?,
+    };
+    let (root, settings) = (session.state_root()?, session.registry()?);
+    enter_sandbox()?;
+    let copied = Watch::new(mode, session).follow(|reporter, cancel| {
+        let library = Library::open(&root, &settings, cancel)?;
+        let name = format!("copying {} to {}", flags.from, flags.to);
+        Ok(step(reporter, (0, name), |progress| library.copy(&copy, progress))?)
+    })?;
+    settle::in_background(&root);
+    if let Some(file) = &flags.digestfile {
+        build::write_file(file, &copied.digest.to_string())?;
+    }
+    Ok(answer(&format!("{}\n", copied.digest))?)
+}
