@@ -25,8 +25,13 @@ fn client(credential: Option<Credential>) -> Client {
 
 fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
     let short = Duration::from_millis(400);
-    let timeouts =
-        Timeouts { connect: short * 10, response: short, idle: short, document: short * 3 };
+    let timeouts = Timeouts {
+        connect: short * 10,
+        response: short,
+        idle: short,
+        document: short * 3,
+        slow: short * 3,
+    };
     let agent = Agent::new(AgentOptions { timeouts, ..agent });
     let retry =
         Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };
