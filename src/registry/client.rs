@@ -309,6 +309,7 @@ impl Client {
                 format!("{}@{target}", call.repository.familiar_name())
             }
             Some(target) => format!("{}:{target}", call.repository.familiar_name()),
+            None if call.path.starts_with("tags/") => call.repository.familiar_name(),
             None => format!("{}/{}", call.repository.familiar_name(), shown(call.path)),
         }
     }

@@ -1,22 +1,30 @@
-//! The registry client against a real registry, and against one that fails in every way it can; builds on what is pulled.
+//! The registry client against a real registry, against one that fails in every way it can, and against a real one
+//! behind a proxy that fails at random; builds on what is pulled.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
 mod bases;
 mod fake;
 mod faults;
+mod faulty;
+mod lists;
+mod proxy;
 mod real;
+#[path = "../grammar/rng.rs"]
+mod rng;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod uploads;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln::oci::Reference;
 use kiln::registry::agent::{Agent, AgentOptions, Timeouts};
-use kiln::registry::{Client, Credential, Options, Retry};
+use kiln::registry::{Client, Credential, Options, Retry, Source};
 
 /// A client that does not wait long.
 fn client(credential: Option<Credential>) -> Client {
@@ -37,6 +45,12 @@ fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
         Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };
     let credentials = Arc::new(move |_: &Reference| credential.clone());
     Client::new(Arc::new(agent), Options { credentials, retry, ..Options::default() })
+}
+
+/// A blob in memory as the source of an upload.
+fn opener(bytes: &[u8]) -> impl Fn() -> std::io::Result<Box<dyn Source>> + Sync {
+    let bytes = bytes.to_vec();
+    move || Ok(Box::new(std::io::Cursor::new(bytes.clone())))
 }
 
 fn password(username: &str, password: &str) -> Option<Credential> {
