@@ -8,7 +8,8 @@
 //!   breaks is sent again; there is little to lose.
 //! - A larger one goes in chunks (PATCH with `Content-Range`), so that what the registry has confirmed is not sent again.
 //!   After a break the registry is asked by GET how far it got, and the upload continues there; where it has forgotten
-//!   the upload (as docker-registry does when a chunk breaks in the middle) it begins anew.
+//!   the upload (as docker-registry does when a chunk breaks in the middle) it begins anew, and the second time in one
+//!   piece.
 //! - A registry that refuses a chunk (GHCR takes 4 MiB a request, some know no PATCH), or that answers it with a `Range`
 //!   that cannot be right (ECR's stays at the first chunk's), gets this and all further blobs in one PUT each.
 //!
@@ -32,6 +33,9 @@ const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
 
 /// How often an upload begins anew because the registry does not know it any more, or has other bytes.
 const ANEW: u32 = 2;
+
+/// How often a registry may forget an upload in chunks before it gets that blob in one piece.
+const FORGOTTEN: u32 = 2;
 
 /// Where a registry waits for the rest of a blob.
 #[derive(Debug, Clone)]
@@ -116,17 +120,17 @@ impl<'a> Upload<'a> {
 
     /// Uploads it, to a place that the registry has already named if there is one.
     pub(super) fn run(&self, mut place: Option<Place>) -> Result<(), RegistryError> {
-        let (mut failures, mut anew) = (0, 0);
+        let (mut failures, mut anew, mut forgotten, mut farthest) = (0, 0, 0, 0);
         loop {
-            let before = place.as_ref().map_or(0, |place| place.offset);
-            let error = match self.attempt(&mut place) {
+            let error = match self.attempt(&mut place, forgotten < FORGOTTEN) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if place.as_ref().is_some_and(|place| place.offset > before) {
-                failures = 0;
-            }
             failures += 1;
+            let reached = place.as_ref().map_or(0, |place| place.offset);
+            if reached > farthest {
+                (farthest, failures) = (reached, 1);
+            }
             let error = match self.judge(error, &mut anew) {
                 Verdict::Final(error) => return Err(error),
                 Verdict::Later(error) => error,
@@ -144,18 +148,22 @@ impl<'a> Upload<'a> {
             if self.client.has_blob(self.repository, self.blob.descriptor.digest)? {
                 return Ok(());
             }
-            place = place.and_then(|place| self.locate(&place));
+            if let Some(there) = place {
+                place = self.locate(&there);
+                forgotten += u32::from(place.is_none());
+            }
         }
     }
 
     /// Goes as far as it gets; `place` is where the registry was last known to be.
-    fn attempt(&self, place: &mut Option<Place>) -> Result<(), Failed> {
+    fn attempt(&self, place: &mut Option<Place>, in_chunks: bool) -> Result<(), Failed> {
         let mut here = match place.take() {
             Some(place) => place,
             None => self.begin().map_err(Failed::Begin)?,
         };
         let chunk = self.client.options().chunk.max(here.least).max(1);
-        if self.size() <= chunk || !self.client.takes_chunks(self.repository.domain()) {
+        let in_chunks = in_chunks && self.client.takes_chunks(self.repository.domain());
+        if self.size() <= chunk || !in_chunks {
             // Part of it is there only if it was sent in chunks.
             let here = if here.offset == 0 { here } else { self.begin().map_err(Failed::Begin)? };
             return self.whole(&here).map_err(Failed::End);

@@ -132,14 +132,18 @@ impl Shared {
     /// Chooses what is done to the next exchange.
     fn choose(&self) -> (Fault, Rng) {
         let number = self.count.fetch_add(1, Ordering::AcqRel);
-        let mut rng = Rng::new(self.seed.load(Ordering::Acquire) ^ (number << 32));
+        let seed = self.seed.load(Ordering::Acquire);
+        let mut rng = Rng::new(seed ^ (number << 32));
         rng.next();
-        if self.calm.load(Ordering::Acquire) || !rng.one_in(4) {
+        // Some seeds are worse than others.
+        let rarity = 3 + (seed % 7) as usize;
+        if self.calm.load(Ordering::Acquire) || !rng.one_in(rarity) {
             return (Fault::None, rng);
         }
         let fault = FAULTS[rng.below(FAULTS.len())];
         // It costs as long as the client is patient.
-        let fault = if fault == Fault::Silent && !rng.one_in(8) { Fault::CutAnswer } else { fault };
+        let fault =
+            if fault == Fault::Silent && !rng.one_in(20) { Fault::CutAnswer } else { fault };
         self.done.lock().unwrap().push(fault);
         (fault, rng)
     }
@@ -268,7 +272,7 @@ fn refusal(fault: Fault, rng: &mut Rng) -> Vec<u8> {
         Fault::Busy => 429,
         _ => [500, 502, 503, 504][rng.below(4)],
     };
-    let after = match (fault, rng.one_in(20)) {
+    let after = match (fault, rng.one_in(40)) {
         (Fault::Busy, true) => "retry-after: 1\r\n",
         (Fault::Busy, false) => "retry-after: 0\r\n",
         _ => "",
