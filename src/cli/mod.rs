@@ -27,6 +27,7 @@ mod report;
 mod rmi;
 mod run;
 mod save;
+mod search_tags;
 mod settle;
 mod table;
 mod tag;
@@ -90,6 +91,8 @@ enum Command {
     Inspect(inspect::Flags),
     /// Show how an image was made
     History(history::Flags),
+    /// List the tags that a registry has of a repository
+    SearchTags(search_tags::Flags),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -224,6 +227,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Images(flags) => images::run(flags, session),
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
+        Command::SearchTags(flags) => search_tags::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),

@@ -23,6 +23,7 @@ pub(super) struct Entry {
 }
 
 /// What is in a file of an image archive.
+#[expect(clippy::large_enum_variant, reason = "an archive has a few dozen files")]
 pub(super) enum EntryContent {
     Bytes(Vec<u8>),
     Blob(Descriptor),

@@ -4,12 +4,13 @@
 //! before it is sent, and one that the registry has in another repository is mounted. Blobs go several at once; the
 //! documents follow, what is named before what names it, the name last, so that nobody pulls half an image.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{ExportError, Exporter, Result};
 use crate::oci::{Content, Descriptor, MediaType, Reference};
 use crate::parallel;
-use crate::registry::{Client, RegistryError};
+use crate::registry::{self, BlobSource, Client, Placed, RegistryError};
 use crate::source::SourceError;
 use crate::source::blobs::Blobs;
 use crate::source::closure::Closure;
@@ -41,13 +42,6 @@ pub struct Sent {
     pub was_there: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    There,
-    Mounted,
-    Uploaded,
-}
-
 impl Push<'_> {
     /// Sends an image, or an index with its images.
     pub fn run(&self, closure: &Closure) -> Result<Sent> {
@@ -57,9 +51,9 @@ impl Push<'_> {
         let (uploaded, mounted) = (AtomicUsize::new(0), AtomicUsize::new(0));
         parallel::map(PARALLEL, &closure.blobs, |blob| {
             match self.blob(blob)? {
-                How::There => 0,
-                How::Mounted => mounted.fetch_add(1, Ordering::Relaxed),
-                How::Uploaded => uploaded.fetch_add(1, Ordering::Relaxed),
+                Placed::Present => 0,
+                Placed::Mounted => mounted.fetch_add(1, Ordering::Relaxed),
+                Placed::Uploaded => uploaded.fetch_add(1, Ordering::Relaxed),
             };
             Ok::<_, ExportError>(())
         })?;
@@ -88,40 +82,26 @@ impl Push<'_> {
     }
 
     /// Makes sure that the registry has a blob.
-    fn blob(&self, blob: &Descriptor) -> Result<How> {
+    fn blob(&self, blob: &Descriptor) -> Result<Placed> {
         // A foreign layer stays where its publisher wants it to be.
         if !blob.urls.is_empty() && is_foreign(blob) {
-            return Ok(How::There);
+            return Ok(Placed::Present);
         }
-        let digest = blob.digest;
-        let how = if self.failed(self.client.has_blob(self.target, digest))? {
-            How::There
-        } else if self.mount(blob)? {
-            How::Mounted
-        } else {
-            self.upload(blob)?;
-            How::Uploaded
+        let what = &blob.digest.hex()[..12];
+        let known = names::places(self.exporter.store, blob.digest)?;
+        let from = known.iter().find(|other| {
+            other.domain() == self.target.domain() && other.path() != self.target.path()
+        });
+        let content = Located { place: self.place, blob };
+        let source = BlobSource {
+            descriptor: blob,
+            content: &content,
+            from,
+            progress: &|done| (self.exporter.progress)(what, done, blob.size),
         };
-        names::remember_place(self.exporter.store, digest, self.target)?;
-        Ok(how)
-    }
-
-    /// Asks the registry to take the blob from a repository that is known to have had it.
-    fn mount(&self, blob: &Descriptor) -> Result<bool> {
-        for other in names::places(self.exporter.store, blob.digest)? {
-            if other.domain() == self.target.domain()
-                && other.path() != self.target.path()
-                && self.client.mount_blob(self.target, &other, blob.digest).unwrap_or(false)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn upload(&self, blob: &Descriptor) -> Result<()> {
-        let open = || self.place.open(blob).map_err(std::io::Error::other);
-        self.failed(self.client.upload_blob(self.target, blob, &open))
+        let placed = self.failed(self.client.push_blob(self.target, &source))?;
+        names::remember_place(self.exporter.store, blob.digest, self.target)?;
+        Ok(placed)
     }
 
     fn failed<T>(&self, result: std::result::Result<T, RegistryError>) -> Result<T> {
@@ -129,6 +109,23 @@ impl Push<'_> {
             RegistryError::Canceled => ExportError::Canceled,
             error => SourceError::Registry(error).into(),
         })
+    }
+}
+
+/// A blob where it is.
+struct Located<'a> {
+    place: &'a dyn Blobs,
+    blob: &'a Descriptor,
+}
+
+impl registry::Payload for Located<'_> {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let mut opened = self.place.open(self.blob).map_err(io::Error::other)?;
+        let skipped = io::copy(&mut (&mut opened).take(from), &mut io::sink())?;
+        match skipped == from {
+            true => Ok(opened),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 

@@ -5,30 +5,46 @@
 //! it was meant for. Certificates are loaded when the first TLS connection is made, so a build that needs no
 //! network pays nothing.
 //!
+//! What ends a wait, with the usual values: 30 s for a name and for a connection, 60 s for the head of an answer (and
+//! a second more for every [`PER_SECOND`] bytes that the server has just been sent and has to look through), 60 s
+//! without a byte, 120 s for a document, 120 s for [`LEAST`] bytes of a blob. When the user asks to stop, all connections
+//! are closed at once; only looking up a name and connecting are waited for.
+//!
 //! It does not retry, and knows nothing of registries.
 
 mod options;
+mod pace;
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Request as HttpRequest};
+use ureq::http::{HeaderMap, Request as HttpRequest, request::Builder};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{SendBody, Timeout};
+use ureq::{AsSendBody, SendBody, Timeout};
 
-pub use options::{AgentOptions, Proxies, Roots, Timeouts};
+pub use options::{AgentOptions, LEAST, Proxies, Roots, Timeouts};
+pub(super) use pace::Pace;
 pub use ureq::http::Method;
 
 use super::url::{Origin, join, shown};
+use crate::event::Cancel;
 
 const MAX_REDIRECTS: usize = 10;
+
+/// How many bytes of an upload a registry looks through in a second before it answers; a slow one's disk.
+pub const PER_SECOND: u64 = 4 << 20;
+
+/// How soon a request to stop is seen.
+const WATCH: Duration = Duration::from_millis(50);
 
 /// Whether a server must prove who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verification {
-    /// Its certificate is checked.
+    /// Its certificate is checked, and where it redirects to there must be one as well.
     Verify,
+    /// Its certificate is checked; it may redirect to plain HTTP (ADD, as BuildKit does it).
+    VerifyIfTls,
     /// Its certificate may be any (insecure registries).
     Skip,
 }
@@ -57,6 +73,19 @@ pub enum RequestBody<'a> {
     Bytes(&'a [u8]),
     /// A stream of known length.
     Stream(Box<dyn Read + 'a>, u64),
+    /// Nothing, but the server has this many bytes to look through before it answers.
+    End(u64),
+}
+
+impl RequestBody<'_> {
+    /// Returns how many bytes the server has to look through.
+    fn work(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream(_, size) | Self::End(size) => *size,
+        }
+    }
 }
 
 /// What was answered.
@@ -179,16 +208,19 @@ fn is_transient_io(error: &io::Error) -> bool {
 /// A way of connecting: each has its own pool of connections.
 type Route = (Verification, Option<String>);
 
+type Routes = Mutex<Vec<(Route, ureq::Agent)>>;
+
 /// The client; shared by all threads.
 pub struct Agent {
     options: AgentOptions,
-    routes: Mutex<Vec<(Route, ureq::Agent)>>,
+    routes: Arc<Routes>,
+    watched: Once,
 }
 
 impl Agent {
     /// Makes a client; nothing is read or connected yet.
     pub fn new(options: AgentOptions) -> Self {
-        Self { options, routes: Mutex::new(Vec::new()) }
+        Self { options, routes: Arc::default(), watched: Once::new() }
     }
 
     /// Asks, follows redirects, and returns the response, whatever its status.
@@ -203,9 +235,14 @@ impl Agent {
             if !safe || !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
+            let refused = |problem| AgentError::Redirect { url: shown(&url), problem };
             let location = response.header("location").and_then(|to| join(&url, to));
-            let problem = "to no usable address";
-            url = location.ok_or(AgentError::Redirect { url: shown(&url), problem })?;
+            let location = location.ok_or_else(|| refused("to no usable address"))?;
+            let strict = request.verification == Verification::Verify;
+            if strict && origin.scheme == "https" && !location.starts_with("https:") {
+                return Err(refused("from HTTPS to plain HTTP"));
+            }
+            url = location;
         }
         Err(AgentError::Redirect { url: shown(request.url), problem: "too often" })
     }
@@ -225,19 +262,16 @@ impl Agent {
             builder = builder.header("authorization", authorization);
         }
         let agent = self.route(request.verification, origin)?;
-        let invalid = |_| AgentError::Url(shown(url));
-        let sent = match &mut request.body {
-            RequestBody::Empty => agent.run(builder.body(()).map_err(invalid)?),
-            RequestBody::Bytes(bytes) => agent.run(builder.body(*bytes).map_err(invalid)?),
+        let work = Duration::from_secs(request.body.work() / PER_SECOND);
+        let patience = self.options.timeouts.response + work;
+        let response = match &mut request.body {
+            RequestBody::Empty | RequestBody::End(_) => run(&agent, builder, (), patience),
+            RequestBody::Bytes(bytes) => run(&agent, builder, *bytes, patience),
             RequestBody::Stream(stream, size) => {
                 let builder = builder.header("content-length", *size);
-                agent.run(builder.body(SendBody::from_reader(&mut **stream)).map_err(invalid)?)
+                run(&agent, builder, SendBody::from_reader(&mut **stream), patience)
             }
-        };
-        let response = sent.map_err(|source| AgentError::Transport {
-            url: shown(url),
-            source: Box::new(source),
-        })?;
+        }?;
         let (head, body) = response.into_parts();
         Ok(Response {
             status: head.status.as_u16(),
@@ -248,17 +282,29 @@ impl Agent {
         })
     }
 
+    /// Returns when to give up waiting.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.options.timeouts
+    }
+
     fn route(
         &self,
         verification: Verification,
         origin: &Origin,
     ) -> Result<ureq::Agent, AgentError> {
-        let verification = if origin.scheme == "https" { verification } else { Verification::Skip };
+        let verification = match (origin.scheme.as_str(), verification) {
+            ("https", Verification::Verify | Verification::VerifyIfTls) => Verification::Verify,
+            _ => Verification::Skip,
+        };
         let route = (verification, self.options.proxies.of(origin).map(str::to_owned));
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, agent)) = routes.iter().find(|(known, _)| *known == route) {
             return Ok(agent.clone());
         }
+        self.watched.call_once(|| {
+            let (routes, cancel) = (Arc::downgrade(&self.routes), self.options.cancel.clone());
+            std::thread::spawn(move || watch(&routes, &cancel));
+        });
         let agent = self.connect(&route)?;
         routes.push((route, agent.clone()));
         Ok(agent)
@@ -269,7 +315,7 @@ impl Agent {
             .as_deref()
             .map(|proxy| ureq::Proxy::new(proxy).map_err(|_| AgentError::Proxy(shown(proxy))));
         let roots = match verification {
-            Verification::Verify => self.options.certificates()?,
+            Verification::Verify | Verification::VerifyIfTls => self.options.certificates()?,
             Verification::Skip => Vec::new(),
         };
         let tls = TlsConfig::builder()
@@ -277,7 +323,7 @@ impl Agent {
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .disable_verification(*verification == Verification::Skip)
             .build();
-        let Timeouts { connect, response, idle, document: _ } = self.options.timeouts;
+        let Timeouts { connect, response, idle, document: _, slow: _ } = self.options.timeouts;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -294,6 +340,31 @@ impl Agent {
             .build();
         Ok(config.new_agent())
     }
+}
+
+/// Closes all connections once the user asks to stop; ends with the agent.
+fn watch(routes: &Weak<Routes>, cancel: &Cancel) {
+    while let Some(routes) = routes.upgrade() {
+        if cancel.is_canceled() {
+            let mut routes = routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.drain(..).for_each(|(_, agent)| agent.shutdown());
+        }
+        drop(routes);
+        std::thread::sleep(WATCH);
+    }
+}
+
+/// Sends a request; the head of the answer may take as long as `patience`.
+fn run<B: AsSendBody>(
+    agent: &ureq::Agent,
+    builder: Builder,
+    body: B,
+    patience: Duration,
+) -> Result<ureq::http::Response<ureq::Body>, AgentError> {
+    let url = builder.uri_ref().map(|uri| shown(&uri.to_string())).unwrap_or_default();
+    let request = builder.body(body).map_err(|_| AgentError::Url(url.clone()))?;
+    let request = agent.configure_request(request).timeout_recv_response(Some(patience)).build();
+    agent.run(request).map_err(|source| AgentError::Transport { url, source: Box::new(source) })
 }
 
 impl Response {

@@ -2,14 +2,20 @@
 //!
 //! The last bytes are handed out when size and digest of the whole are right; until then a reader may use what it
 //! got for nothing that it could not undo. The reader cannot start over, since its user has the bytes already: a
-//! wrong digest is an error, a broken connection is not.
+//! wrong digest is an error, a broken connection is not. Whoever can start over asks with [`Client::blob_again`], which
+//! tells caches on the way to stay out of it.
+//!
+//! A server without ranges, or with wrong ones, is read again from the beginning, and what is there already is
+//! skipped. A connection that brought [`LEAST`] bytes before it broke is no failure in a row; whatever happens, a blob is
+//! resumed a hundred times at most.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::agent::AgentError;
+use super::agent::{AgentError, LEAST, Pace};
 use super::client::{Call, Client};
 use super::retry::sleep;
 use super::url::shown;
@@ -28,8 +34,15 @@ pub struct BlobReader {
     body: Option<Box<dyn Read + Send>>,
     hasher: Sha256Hasher,
     offset: u64,
+    /// Where the present connection began.
+    begun: u64,
+    pace: Pace,
     failures: u32,
     resumes: u32,
+    /// Whether the server can be asked for a part.
+    ranges: bool,
+    /// Whether caches may answer.
+    cached: bool,
     verified: bool,
 }
 
@@ -40,6 +53,24 @@ impl Client {
         repository: &Reference,
         descriptor: &Descriptor,
     ) -> Result<BlobReader, RegistryError> {
+        self.open_blob(repository, descriptor, true)
+    }
+
+    /// Opens a blob that came with wrong bytes the last time.
+    pub fn blob_again(
+        &self,
+        repository: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<BlobReader, RegistryError> {
+        self.open_blob(repository, descriptor, false)
+    }
+
+    fn open_blob(
+        &self,
+        repository: &Reference,
+        descriptor: &Descriptor,
+        cached: bool,
+    ) -> Result<BlobReader, RegistryError> {
         let mut reader = BlobReader {
             client: self.clone(),
             repository: repository.repository(),
@@ -47,14 +78,18 @@ impl Client {
             body: None,
             hasher: Sha256Hasher::new(),
             offset: 0,
+            begun: 0,
+            pace: self.pace(),
             failures: 0,
             resumes: 0,
+            ranges: true,
+            cached,
             verified: false,
         };
-        reader.body = match embedded(descriptor) {
-            Some(bytes) => Some(Box::new(io::Cursor::new(bytes))),
-            None => Some(self.retrying(|| reader.open())?),
-        };
+        match embedded(descriptor) {
+            Some(bytes) => reader.body = Some(Box::new(io::Cursor::new(bytes))),
+            None => reader.connect()?,
+        }
         Ok(reader)
     }
 
@@ -69,13 +104,20 @@ impl Client {
             let url = format!("{}@{}", repository.familiar_name(), descriptor.digest);
             return Err(AgentError::TooLarge { url, limit }.into());
         }
-        let mut bytes = Vec::new();
-        let read = self.blob(repository, descriptor)?.read_to_end(&mut bytes);
-        read.map(|_| bytes).map_err(|error| match error.downcast::<RegistryError>() {
-            Ok(error) => error,
-            Err(source) => AgentError::Body { url: repository.familiar_name(), source }.into(),
+        self.doubting(|cached| {
+            let mut bytes = Vec::new();
+            let read = self.open_blob(repository, descriptor, cached)?.read_to_end(&mut bytes);
+            read.map(|_| bytes).map_err(|error| match error.downcast::<RegistryError>() {
+                Ok(error) => error,
+                Err(source) => AgentError::Body { url: repository.familiar_name(), source }.into(),
+            })
         })
     }
+}
+
+/// Returns whether the server could not be asked for a part.
+fn is_about_ranges(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Range(_) | RegistryError::Status { status: 416, .. })
 }
 
 /// Returns the bytes that a descriptor carries itself.
@@ -93,13 +135,34 @@ impl BlobReader {
         RegistryError::Size { what: self.name(), expected: self.descriptor.size, actual }
     }
 
-    /// Asks for what is still missing.
+    /// Connects for what is still missing.
+    fn connect(&mut self) -> Result<(), RegistryError> {
+        let client = self.client.clone();
+        let opened = client.retrying(|| self.open());
+        let opened = match opened {
+            Err(error) if self.ranges && self.offset > 0 && is_about_ranges(&error) => {
+                self.ranges = false;
+                client.retrying(|| self.open())
+            }
+            opened => opened,
+        };
+        self.body = Some(opened?);
+        self.begun = self.offset;
+        self.pace = client.pace();
+        Ok(())
+    }
+
     fn open(&self) -> Result<Box<dyn Read + Send>, RegistryError> {
         let path = format!("blobs/{}", self.descriptor.digest);
         let range = format!("bytes={}-", self.offset);
-        let headers = [("range", range.as_str())];
-        let headers = if self.offset == 0 { &[][..] } else { &headers[..] };
-        let call = Call { headers, ..Call::get(&self.repository, &path) };
+        let mut headers = Vec::new();
+        if self.offset > 0 && self.ranges {
+            headers.push(("range", range.as_str()));
+        }
+        if !self.cached {
+            headers.push(("cache-control", "no-cache"));
+        }
+        let call = Call { headers: &headers, ..Call::get(&self.repository, &path) };
         let response = self.client.expect(&call, &[200, 206])?;
         let skip = self.begins_at(&response)?;
         if let Some(length) = response.content_length() {
@@ -110,14 +173,27 @@ impl BlobReader {
         }
         let url = shown(&response.url);
         let mut reader = response.into_reader();
-        let skipped = io::copy(&mut (&mut reader).take(skip), &mut io::sink());
-        match skipped {
-            Ok(skipped) if skipped == skip => Ok(Box::new(reader)),
-            Ok(_) => {
-                Err(AgentError::Body { url, source: io::ErrorKind::UnexpectedEof.into() }.into())
+        self.skip(&mut reader, skip).map_err(|source| AgentError::Body { url, source })?;
+        Ok(Box::new(reader))
+    }
+
+    /// Reads what is there already.
+    fn skip(&self, reader: &mut dyn Read, mut left: u64) -> io::Result<()> {
+        let (mut buffer, mut pace) = ([0; 16 << 10], self.client.pace());
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let start = Instant::now();
+            let read = reader.read(&mut buffer[..wanted])?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Err(source) => Err(AgentError::Body { url, source }.into()),
+            if self.client.options().cancel.is_canceled() {
+                return Err(io::Error::other("canceled"));
+            }
+            pace.step(read as u64, start.elapsed())?;
+            left -= read as u64;
         }
+        Ok(())
     }
 
     /// Returns how many bytes of the response are there already: none if the server does ranges, else all.
@@ -129,10 +205,7 @@ impl BlobReader {
         let start = range.strip_prefix("bytes ").and_then(|it| it.split('-').next());
         match start.and_then(|start| start.trim().parse::<u64>().ok()) {
             Some(start) if start == self.offset => Ok(0),
-            _ => {
-                let source = io::Error::other("the server sent another range than was asked for");
-                Err(AgentError::Body { url: self.name(), source }.into())
-            }
+            _ => Err(RegistryError::Range(self.name())),
         }
     }
 
@@ -141,13 +214,18 @@ impl BlobReader {
         if self.client.options().cancel.is_canceled() {
             return Err(RegistryError::Canceled);
         }
-        let mut body = match self.body.take() {
-            Some(body) => body,
-            None => self.client.retrying(|| self.open())?,
-        };
+        if self.body.is_none() {
+            self.connect()?;
+        }
+        let mut body = self.body.take().expect("it is connected");
         let missing = usize::try_from(self.descriptor.size - self.offset).unwrap_or(usize::MAX);
         let wanted = buf.len().min(missing);
-        match body.read(&mut buf[..wanted]) {
+        let start = Instant::now();
+        let read = body.read(&mut buf[..wanted]).and_then(|read| {
+            self.pace.step(read as u64, start.elapsed())?;
+            Ok(read)
+        });
+        match read {
             Ok(0) => self.broken(io::ErrorKind::UnexpectedEof.into()).map(|()| None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.body = Some(body);
@@ -157,7 +235,6 @@ impl BlobReader {
             Ok(read) => {
                 self.hasher.update(&buf[..read]);
                 self.offset += read as u64;
-                self.failures = 0;
                 self.body = Some(body);
                 if self.offset == self.descriptor.size {
                     self.verify()?;
@@ -170,9 +247,12 @@ impl BlobReader {
     /// Waits before the blob is resumed, or gives up.
     fn broken(&mut self, source: io::Error) -> Result<(), RegistryError> {
         let error = RegistryError::from(AgentError::Body { url: self.name(), source });
-        self.failures += 1;
-        self.resumes += 1;
         let options = self.client.options();
+        if options.cancel.is_canceled() {
+            return Err(RegistryError::Canceled);
+        }
+        self.failures = if self.offset - self.begun >= LEAST { 1 } else { self.failures + 1 };
+        self.resumes += 1;
         let pause = options.retry.pause_after(self.failures, None);
         match pause.filter(|_| error.is_transient() && self.resumes <= MAX_RESUMES) {
             Some(pause) => sleep(pause, &options.cancel),

@@ -3,12 +3,12 @@
 //! A document is returned only when its bytes have the digest that the reference, or else the registry's own
 //! header, names. Blobs are in `blob.rs`, uploads in `push.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::RegistryError;
-use super::agent::{Agent, AgentError, Method, Request, RequestBody, Response};
+use super::agent::{Agent, AgentError, Method, Pace, Request, RequestBody, Response};
 use super::auth::{Authenticator, Credential, Identity};
 use super::endpoint::Endpoint;
 use super::retry::{Retry, parse_retry_after};
@@ -37,6 +37,8 @@ pub struct Options {
     pub insecure: Vec<String>,
     /// How often what fails is tried again.
     pub retry: Retry,
+    /// How many bytes of a large blob are uploaded in one request.
+    pub chunk: u64,
     /// Ends waits early.
     pub cancel: Cancel,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             credentials: Arc::new(|_| None),
             insecure: Vec::new(),
             retry: Retry::default(),
+            chunk: 64 << 20,
             cancel: Cancel::new(),
         }
     }
@@ -54,8 +57,9 @@ impl Default for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { credentials: _, insecure, retry, cancel: _ } = self;
-        f.debug_struct("Options").field("insecure", insecure).field("retry", retry).finish()
+        let Self { credentials: _, insecure, retry, chunk, cancel: _ } = self;
+        let mut shown = f.debug_struct("Options");
+        shown.field("insecure", insecure).field("retry", retry).field("chunk", chunk).finish()
     }
 }
 
@@ -78,6 +82,8 @@ struct Shared {
     agent: Arc<Agent>,
     options: Options,
     endpoints: Mutex<HashMap<String, Endpoint>>,
+    /// Registries that do not take blobs in chunks.
+    unchunked: Mutex<HashSet<String>>,
     auth: Authenticator,
 }
 
@@ -122,14 +128,21 @@ impl<'a> Call<'a> {
 impl Client {
     /// Makes a client; nothing is asked yet.
     pub fn new(agent: Arc<Agent>, options: Options) -> Self {
-        let (endpoints, auth) = (Mutex::default(), Authenticator::default());
-        Self(Arc::new(Shared { agent, options, endpoints, auth }))
+        let (endpoints, unchunked) = (Mutex::default(), Mutex::default());
+        let auth = Authenticator::default();
+        Self(Arc::new(Shared { agent, options, endpoints, unchunked, auth }))
     }
 
     /// Returns the manifest or index that a reference names.
     pub fn resolve(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        self.doubting(|cached| self.resolve_once(reference, cached))
+    }
+
+    fn resolve_once(&self, reference: &Reference, cached: bool) -> Result<Fetched, RegistryError> {
         let path = format!("manifests/{}", reference.target());
-        let call = Call { headers: &[("accept", ACCEPT)], ..Call::get(reference, &path) };
+        let headers = [("accept", ACCEPT), ("cache-control", "no-cache")];
+        let headers = if cached { &headers[..1] } else { &headers };
+        let call = Call { headers, ..Call::get(reference, &path) };
         let (announced, bytes) = self.retrying(|| {
             let response = self.expect(&call, &[200])?;
             let announced = Announced::of(&response);
@@ -173,6 +186,33 @@ impl Client {
     ) -> Result<T, RegistryError> {
         let Options { retry, cancel, .. } = self.options();
         retry.run(cancel, attempt)
+    }
+
+    /// Tries once more what brought wrong bytes, past all caches: `attempt` is told whether they may answer.
+    pub(super) fn doubting<T>(
+        &self,
+        attempt: impl Fn(bool) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        match attempt(true) {
+            Err(error) if error.is_corruption() => attempt(false),
+            done => done,
+        }
+    }
+
+    /// Returns what watches the pace of a new transfer.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::new(self.0.agent.timeouts().slow)
+    }
+
+    /// Returns whether a registry takes blobs in chunks, as far as is known.
+    pub(super) fn takes_chunks(&self, domain: &str) -> bool {
+        !self.0.unchunked.lock().unwrap_or_else(PoisonError::into_inner).contains(domain)
+    }
+
+    /// Remembers that a registry does not.
+    pub(super) fn no_chunks(&self, domain: &str) {
+        let mut unchunked = self.0.unchunked.lock().unwrap_or_else(PoisonError::into_inner);
+        unchunked.insert(domain.to_owned());
     }
 
     pub(super) fn options(&self) -> &Options {
@@ -269,6 +309,7 @@ impl Client {
                 format!("{}@{target}", call.repository.familiar_name())
             }
             Some(target) => format!("{}:{target}", call.repository.familiar_name()),
+            None if call.path.starts_with("tags/") => call.repository.familiar_name(),
             None => format!("{}/{}", call.repository.familiar_name(), shown(call.path)),
         }
     }

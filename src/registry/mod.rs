@@ -14,8 +14,11 @@ mod blob;
 mod client;
 mod config;
 mod endpoint;
+mod lists;
 mod push;
+mod referrers;
 mod retry;
+mod upload;
 mod url;
 mod web;
 
@@ -23,7 +26,7 @@ pub use auth::Credential;
 pub use blob::BlobReader;
 pub use client::{Client, CredentialLookup, Fetched, Options};
 pub use config::{ConfigError, DockerConfig, Helper};
-pub use push::OpenBlob;
+pub use push::{BlobSource, Payload, Placed};
 pub use retry::Retry;
 pub use web::{Settings, Web};
 
@@ -90,6 +93,19 @@ pub enum RegistryError {
         /// What it has, or was announced to have.
         actual: u64,
     },
+    /// A part of a blob was asked for, and another one came.
+    #[error("`{0}` came with another range of bytes than was asked for")]
+    Range(String),
+    /// The list is not one, or does not end.
+    #[error("cannot read the {list} of `{repository}`: {reason}")]
+    List {
+        /// `tags` or `referrers`.
+        list: &'static str,
+        /// The repository.
+        repository: String,
+        /// Why.
+        reason: String,
+    },
     /// The document cannot be used.
     #[error("cannot read the manifest of `{name}`")]
     Document {
@@ -130,7 +146,15 @@ impl RegistryError {
                     .into(),
             ),
             Self::Document { source, .. } => source.hint(),
-            Self::Status { .. } | Self::Token { .. } | Self::Upload { .. } | Self::Canceled => None,
+            Self::Status { status: 413, .. } => Some(
+                "the registry, or a proxy before it, limits the size of what is uploaded".into(),
+            ),
+            Self::Status { .. }
+            | Self::Token { .. }
+            | Self::Upload { .. }
+            | Self::Range(_)
+            | Self::List { .. }
+            | Self::Canceled => None,
         }
     }
 
@@ -144,10 +168,17 @@ impl RegistryError {
             | Self::Token { .. }
             | Self::Digest { .. }
             | Self::Size { .. }
+            | Self::Range(_)
+            | Self::List { .. }
             | Self::Document { .. }
             | Self::Upload { .. }
             | Self::Canceled => false,
         }
+    }
+
+    /// Returns whether the bytes were not the right ones, which a proxy on the way may have kept or made.
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Self::Digest { .. } | Self::Size { .. })
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -1,20 +1,66 @@
 //! Writing to a registry: is it there, mount it, upload it, name it.
 //!
-//! Blobs go in one request each (POST for the place, PUT with the bytes). An upload that breaks starts over with
-//! a new place; the registry takes nothing whose digest is wrong. Chunks and the order of an image's parts are not
-//! decided here.
+//! A blob is asked for before anything else is done, then taken from another repository of the same registry where
+//! the caller knows one, then uploaded (`upload.rs`). Mounting is never a reason to fail: a registry that will not, or a
+//! token server that refuses a token for both repositories, gets an upload instead, at the place that it offered if it
+//! offered one.
+//!
+//! A manifest is stored again if the registry says that it stored other bytes, because then a tag would lead to
+//! something that nobody made. The order of an image's parts is not decided here.
 
 use std::io::{self, Read};
 
 use super::RegistryError;
 use super::agent::{Method, RequestBody, Response};
 use super::client::{Access, Call, Client};
-use super::url::{encode, join, shown, with_query};
+use super::upload::{Place, Upload};
+use super::url::encode;
 use crate::digest::Digest;
-use crate::oci::{Descriptor, MediaType, Reference};
+use crate::oci::{Descriptor, Document, MediaType, Reference};
 
-/// Opens a blob for reading from its beginning; called once for every attempt to upload it.
-pub type OpenBlob<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send + 'a>> + Sync + 'a;
+/// The bytes of a blob that is sent.
+pub trait Payload: Sync {
+    /// Opens it for reading from an offset in bytes on; called once for every request that sends some of it.
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+}
+
+impl Payload for Vec<u8> {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.len());
+        Ok(Box::new(&self[from..]))
+    }
+}
+
+/// A blob that a repository is to have.
+pub struct BlobSource<'a> {
+    /// Digest and size.
+    pub descriptor: &'a Descriptor,
+    /// Where its bytes are.
+    pub content: &'a dyn Payload,
+    /// A repository that may have it already; one of another registry is of no use and does no harm.
+    pub from: Option<&'a Reference>,
+    /// Hears how many of its bytes are sent; less than before after a transfer broke.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// How a blob came to be in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It was there.
+    Present,
+    /// The registry took it from another repository.
+    Mounted,
+    /// It was sent.
+    Uploaded,
+}
+
+/// What a registry says to a mount.
+enum Mount {
+    Done,
+    /// It waits for the bytes here.
+    Upload(Place),
+    Refused,
+}
 
 impl Client {
     /// Returns whether the repository has a blob.
@@ -24,20 +70,44 @@ impl Client {
             Call { method: Method::HEAD, access: Access::Push, ..Call::get(repository, &path) };
         self.retrying(|| match self.expect(&call, &[200]) {
             Ok(_) => Ok(true),
-            Err(RegistryError::NotFound(_)) => Ok(false),
+            Err(RegistryError::NotFound(_) | RegistryError::Status { status: 405, .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         })
     }
 
-    /// Asks the registry to take a blob from another of its repositories; `false`: it must be uploaded.
-    pub fn mount_blob(
+    /// Makes sure that a repository has a blob, with as few bytes sent as can be.
+    pub fn push_blob(
+        &self,
+        repository: &Reference,
+        blob: &BlobSource<'_>,
+    ) -> Result<Placed, RegistryError> {
+        if self.has_blob(repository, blob.descriptor.digest)? {
+            return Ok(Placed::Present);
+        }
+        let mount = match blob.from {
+            Some(from) => self.mount(repository, from, blob.descriptor.digest)?,
+            None => Mount::Refused,
+        };
+        let place = match mount {
+            Mount::Done => return Ok(Placed::Mounted),
+            Mount::Upload(place) => Some(place),
+            Mount::Refused => None,
+        };
+        Upload::new(self, repository, blob).run(place)?;
+        Ok(Placed::Uploaded)
+    }
+
+    /// Asks the registry to take a blob from another of its repositories.
+    fn mount(
         &self,
         repository: &Reference,
         from: &Reference,
         digest: Digest,
-    ) -> Result<bool, RegistryError> {
-        if from.domain() != repository.domain() {
-            return Ok(false);
+    ) -> Result<Mount, RegistryError> {
+        if from.domain() != repository.domain() || from.path() == repository.path() {
+            return Ok(Mount::Refused);
         }
         let path = format!(
             "blobs/uploads/?mount={}&from={}",
@@ -45,49 +115,17 @@ impl Client {
             encode(from.path())
         );
         let call = Call { also: Some(from.path()), ..post(repository, &path) };
-        // A registry that refuses says 202 and waits for an upload, which it forgets by itself.
-        let response = self.retrying(|| self.expect(&call, &[201, 202]))?;
-        Ok(response.status == 201)
+        match self.retrying(|| self.expect(&call, &[201, 202])) {
+            Ok(response) if response.status == 201 => Ok(Mount::Done),
+            Ok(response) => Ok(Place::of(&response).map_or(Mount::Refused, Mount::Upload)),
+            Err(RegistryError::Canceled) => Err(RegistryError::Canceled),
+            // Whatever is really wrong, the upload will run into it and say so.
+            Err(_) => Ok(Mount::Refused),
+        }
     }
 
-    /// Uploads a blob.
-    pub fn upload_blob(
-        &self,
-        repository: &Reference,
-        descriptor: &Descriptor,
-        open: &OpenBlob<'_>,
-    ) -> Result<(), RegistryError> {
-        self.retrying(|| {
-            let started = self.expect(&post(repository, "blobs/uploads/"), &[202])?;
-            let digest = descriptor.digest.to_string();
-            let place = with_query(&location(&started)?, &[("digest", &digest)]);
-            self.put_blob(repository, descriptor, &place, open)
-        })
-    }
-
-    fn put_blob(
-        &self,
-        repository: &Reference,
-        descriptor: &Descriptor,
-        place: &str,
-        open: &OpenBlob<'_>,
-    ) -> Result<(), RegistryError> {
-        let headers = &[("content-type", "application/octet-stream")];
-        let call = Call {
-            method: Method::PUT,
-            headers,
-            access: Access::Push,
-            ..Call::get(repository, place)
-        };
-        let failed = |source| RegistryError::Upload { digest: descriptor.digest, source };
-        let body = || {
-            let blob = open().map_err(failed)?.take(descriptor.size);
-            Ok(RequestBody::Stream(Box::new(blob), descriptor.size))
-        };
-        self.expect_with(&call, body, &[201, 202, 204]).map(drop)
-    }
-
-    /// Stores a manifest or an index under the reference's tag, else under its digest, and returns the digest.
+    /// Stores a manifest or an index under the reference's tag, else under its digest, and returns the digest. One that
+    /// is about another (`subject`) is found there afterwards, also in registries that do not look for that themselves.
     pub fn put_manifest(
         &self,
         reference: &Reference,
@@ -95,40 +133,69 @@ impl Client {
         bytes: &[u8],
     ) -> Result<Digest, RegistryError> {
         let digest = Digest::of(bytes);
+        let knows_subjects = self.store_manifest(reference, media_type, bytes)?;
+        if !knows_subjects && let Ok(document) = Document::parse(bytes) {
+            let descriptor = Descriptor::of(media_type.clone(), bytes);
+            self.add_referrer(reference, &document, descriptor)?;
+        }
+        Ok(digest)
+    }
+
+    /// Stores a document until the registry has the right bytes; returns whether it has seen what they are about.
+    pub(super) fn store_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &MediaType,
+        bytes: &[u8],
+    ) -> Result<bool, RegistryError> {
+        let digest = Digest::of(bytes);
         let target = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
         let path = format!("manifests/{target}");
         let headers = &[("content-type", media_type.as_ref())];
-        let call = Call {
-            method: Method::PUT,
-            headers,
-            access: Access::Push,
-            ..Call::get(reference, &path)
-        };
-        self.retrying(|| {
-            let response =
-                self.expect_with(&call, || Ok(RequestBody::Bytes(bytes)), &[200, 201, 202])?;
-            let stored = response.header("docker-content-digest").and_then(|it| it.parse().ok());
-            match stored {
-                Some(actual) if actual != digest => Err(RegistryError::Digest {
-                    what: reference.familiar(),
-                    expected: digest,
-                    actual,
-                }),
-                Some(_) | None => Ok(digest),
-            }
-        })
+        let method = Method::PUT;
+        let call = Call { method, headers, access: Access::Push, ..Call::get(reference, &path) };
+        let mut failures = 0;
+        loop {
+            let stored = self.retrying(|| {
+                let body = || Ok(RequestBody::Bytes(bytes));
+                let response = self.expect_with(&call, body, &[200, 201, 202])?;
+                Ok((stored(&response), response.header("oci-subject").is_some()))
+            });
+            let error = match stored {
+                Ok((Some(actual), _)) if actual != digest => {
+                    let what = reference.familiar();
+                    RegistryError::Digest { what, expected: digest, actual }
+                }
+                Ok((_, subject)) => return Ok(subject),
+                // It may have got other bytes than were sent.
+                Err(error @ RegistryError::Status { status: 400, .. }) if failures == 0 => error,
+                Err(error) => return Err(error),
+            };
+            failures += 1;
+            self.pause(failures, error)?;
+        }
+    }
+
+    /// Waits before something is tried again, or gives its error back if that was enough.
+    pub(super) fn pause(&self, failures: u32, error: RegistryError) -> Result<(), RegistryError> {
+        let options = self.options();
+        if options.cancel.is_canceled() {
+            return Err(RegistryError::Canceled);
+        }
+        match options.retry.pause_after(failures, error.retry_after()) {
+            Some(pause) => super::retry::sleep(pause, &options.cancel),
+            None => Err(error),
+        }
     }
 }
 
-fn post<'a>(repository: &'a Reference, path: &'a str) -> Call<'a> {
-    let (method, access) = (Method::POST, Access::Push);
-    Call { method, access, headers: &[("content-length", "0")], ..Call::get(repository, path) }
+/// Returns the digest under which the registry says that it stored a document.
+fn stored(response: &Response) -> Option<Digest> {
+    response.header("docker-content-digest")?.trim().parse().ok()
 }
 
-/// Returns the absolute URL at which the registry waits for the bytes.
-fn location(response: &Response) -> Result<String, RegistryError> {
-    let place = response.header("location").and_then(|to| join(&response.url, to));
-    let problem = "an upload to no usable address";
-    let url = shown(&response.url);
-    place.ok_or_else(|| super::agent::AgentError::Redirect { url, problem }.into())
+/// Makes the call that begins an upload.
+pub(super) fn post<'a>(repository: &'a Reference, path: &'a str) -> Call<'a> {
+    let (method, access) = (Method::POST, Access::Push);
+    Call { method, access, headers: &[("content-length", "0")], ..Call::get(repository, path) }
 }

@@ -47,6 +47,8 @@ impl Retry {
         let mut failures = 0;
         loop {
             let error = match attempt() {
+                // Closed connections are how a wait ends when the user asks to stop.
+                Err(_) if cancel.is_canceled() => return Err(RegistryError::Canceled),
                 Err(error) if error.is_transient() => error,
                 done => return done,
             };

@@ -42,7 +42,11 @@ impl Web {
             Some(bytes) => DockerConfig::parse(bytes)?,
             None => DockerConfig::default(),
         };
-        let agent = Arc::new(Agent::new(AgentOptions { proxies, ..AgentOptions::default() }));
+        let agent = Arc::new(Agent::new(AgentOptions {
+            proxies,
+            cancel: cancel.clone(),
+            ..AgentOptions::default()
+        }));
         let options = Options {
             credentials: Arc::new(move |repository| config.credential(repository).cloned()),
             insecure: settings.insecure.clone(),

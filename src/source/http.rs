@@ -84,7 +84,7 @@ fn send(agent: &Agent, url: &str, known: Option<&Known>) -> Result<Response, Sou
         url,
         headers: &headers,
         authorization: None,
-        verification: Verification::Verify,
+        verification: Verification::VerifyIfTls,
         body: RequestBody::Empty,
     };
     agent.send(request).map_err(|error| SourceError::Registry(error.into()))

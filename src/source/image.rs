@@ -59,6 +59,13 @@ enum Origin {
     Layout(PathBuf),
 }
 
+/// Whether a layer has come with wrong bytes already.
+#[derive(Clone, Copy)]
+enum Tries {
+    First,
+    Again,
+}
+
 /// Layers that are ready to be used.
 #[derive(Debug, Clone)]
 pub struct Fetched {
@@ -158,15 +165,32 @@ impl<'a> Images<'a> {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Image, SourceError> {
-        let fetched = self.client.resolve(reference)?;
-        self.store.put_blob(&fetched.bytes)?;
+        let digest = match self.unchanged(reference)? {
+            Some(digest) => digest,
+            None => self.store.put_blob(&self.client.resolve(reference)?.bytes)?,
+        };
         let repository = reference.repository();
         let origin = Origin::Registry(repository.clone());
         let read = |digest: &Digest| self.registry_document(&repository, digest);
-        let image = self.image_of(fetched.descriptor.digest, platform, origin, &read)?;
-        set_tag(self.store, reference, &fetched.descriptor.digest)?;
+        let image = self.image_of(digest, platform, origin, &read)?;
+        set_tag(self.store, reference, &digest)?;
         set_id(self.store, &image.manifest.config.digest, &image.digest)?;
         Ok(image)
+    }
+
+    /// Returns what a name means if the store has that already, and the registry says that it still means that: a HEAD,
+    /// which registries do not count as a pull.
+    fn unchanged(&self, reference: &Reference) -> Result<Option<Digest>, SourceError> {
+        let Some(known) = tag(self.store, reference)? else { return Ok(None) };
+        if reference.digest().is_some() || self.store.blob_size(&known).is_none() {
+            return Ok(None);
+        }
+        match self.client.head(reference) {
+            Ok(Some(found)) => Ok(Some(known).filter(|known| *known == found.digest)),
+            Err(RegistryError::Canceled) => Err(RegistryError::Canceled.into()),
+            // Not all know HEAD; what is wrong is found out by GET.
+            Ok(None) | Err(_) => Ok(None),
+        }
     }
 
     /// Reads a manifest that an index names, or a config.
@@ -314,14 +338,31 @@ impl<'a> Images<'a> {
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> Result<Vec<Unpacked>, SourceError> {
         let missing: Vec<usize> = (known..image.manifest.layers.len()).collect();
-        parallel::map(PARALLEL, &missing, |index| self.unpack_layer(image, name, *index, progress))
+        parallel::map(PARALLEL, &missing, |index| self.layer(image, name, *index, progress))
     }
 
-    fn unpack_layer(
+    /// Fetches and unpacks a layer. One that comes from a registry with wrong bytes is fetched once more: a proxy on the
+    /// way may have kept or made them.
+    fn layer(
         &self,
         image: &Image,
         name: &str,
         index: usize,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> Result<Unpacked, SourceError> {
+        let job = (image, name, index);
+        match self.unpack_layer(job, Tries::First, progress) {
+            Err(SourceError::Registry(error)) if error.is_corruption() => {
+                self.unpack_layer(job, Tries::Again, progress)
+            }
+            done => done,
+        }
+    }
+
+    fn unpack_layer(
+        &self,
+        (image, name, index): (&Image, &str, usize),
+        tries: Tries,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> Result<Unpacked, SourceError> {
         let descriptor = &image.manifest.layers[index];
@@ -331,7 +372,7 @@ impl<'a> Images<'a> {
         let report = |done: u64| progress(&short, done, descriptor.size);
         let reader: Box<dyn Read + Send + '_> = match self.store.blob_size(&descriptor.digest) {
             Some(_) => Box::new(self.store.open_blob(&descriptor.digest)?),
-            None => Box::new(self.tee(image, descriptor)?),
+            None => Box::new(self.tee(image, descriptor, tries)?),
         };
         let counted = Counted { inner: reader, count: 0, report: &report, cancel: &self.cancel };
         let mut verified = HashingReader::new(counted);
@@ -357,10 +398,18 @@ impl<'a> Images<'a> {
     }
 
     /// Opens a layer that the store lacks, keeping a copy of what is read.
-    fn tee(&self, image: &Image, descriptor: &Descriptor) -> Result<Tee<'a>, SourceError> {
+    fn tee(
+        &self,
+        image: &Image,
+        descriptor: &Descriptor,
+        tries: Tries,
+    ) -> Result<Tee<'a>, SourceError> {
         let inner: Box<dyn Read + Send> = match &image.origin {
             Origin::Store => return Err(StoreError::Missing(descriptor.digest).into()),
-            Origin::Registry(repository) => Box::new(self.client.blob(repository, descriptor)?),
+            Origin::Registry(repository) => Box::new(match tries {
+                Tries::First => self.client.blob(repository, descriptor)?,
+                Tries::Again => self.client.blob_again(repository, descriptor)?,
+            }),
             Origin::Layout(path) => {
                 let path = layout_blob(path, &descriptor.digest);
                 Box::new(fs::open(&path)?)

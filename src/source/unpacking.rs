@@ -21,15 +21,25 @@ pub(super) struct Unpacked {
     pub(super) diff_id: DiffId,
 }
 
-/// Unpacks a compressed layer; reads it to its end, whatever follows the archive.
+/// Unpacks a compressed layer; reads it to its end, whatever follows the archive, and whatever is wrong with it: bytes
+/// that have the wrong digest are not the layer, so nothing else is to be said of them.
 pub(super) fn unpack_verified(
     compressed: &mut (impl Read + Send),
     files: &Path,
     parent: Option<&Tree>,
 ) -> Result<(Changes, DiffId), LayerError> {
-    let done = unpack_plain(&mut *compressed, files, parent)?;
-    io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
-    Ok(done)
+    let done = unpack_plain(&mut *compressed, files, parent);
+    let is_read = !matches!(&done, Err(error) if is_fetching(error));
+    if is_read {
+        io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
+    }
+    done
+}
+
+/// Returns whether it is the registry that failed.
+fn is_fetching(error: &LayerError) -> bool {
+    let LayerError::Read(error) = error else { return false };
+    error.get_ref().is_some_and(|inner| inner.is::<RegistryError>())
 }
 
 fn unpack_plain(
@@ -50,15 +60,11 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
         LayerError::Write(_) => error.into(),
         // What is read is kept at the same time: here the reading is not what failed.
         LayerError::Read(source) if is_full(&source) => LayerError::Write(source).into(),
-        error => {
-            let mut text = format!("cannot be unpacked: {error}");
-            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-            while let Some(next) = cause {
-                text.push_str(&format!(": {next}"));
-                cause = next.source();
-            }
-            bad(text)
-        }
+        LayerError::Read(source) => match source.downcast::<RegistryError>() {
+            Ok(error) => error.into(),
+            Err(source) => explain_bad(&LayerError::Read(source), bad),
+        },
+        error => explain_bad(&error, bad),
     }
 }
 
@@ -71,6 +77,16 @@ pub(super) fn explain_copy(error: io::Error, path: &Path) -> SourceError {
             Err(error) => PathError::of("copy a blob to", path)(error).into(),
         },
     }
+}
+
+fn explain_bad(error: &LayerError, bad: &dyn Fn(String) -> SourceError) -> SourceError {
+    let mut text = format!("cannot be unpacked: {error}");
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    bad(text)
 }
 
 /// Copies what is read into a blob, which is kept once all of it was read and has the right digest.

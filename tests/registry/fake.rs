@@ -30,6 +30,7 @@ enum Then {
     Close,
     Hang,
     Repeat,
+    Drip,
 }
 
 /// What is answered.
@@ -69,6 +70,12 @@ impl Reply {
     pub(crate) fn endless(mut self) -> Self {
         self.headers.retain(|(name, _)| name != "content-length");
         self.then = Then::Repeat;
+        self
+    }
+
+    /// Sends the body a byte at a time, with pauses.
+    pub(crate) fn dripping(mut self) -> Self {
+        self.then = Then::Drip;
         self
     }
 }
@@ -159,9 +166,16 @@ fn send(mut stream: TcpStream, seen: &Seen, reply: &Reply) -> Option<TcpStream> 
     if seen.method == "HEAD" {
         return None;
     }
+    if let Then::Drip = reply.then {
+        for byte in &reply.body {
+            stream.write_all(&[*byte]).ok()?;
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        return None;
+    }
     stream.write_all(&reply.body).ok()?;
     match reply.then {
-        Then::Close => None,
+        Then::Close | Then::Drip => None,
         Then::Hang => Some(stream),
         Then::Repeat => {
             // Ends with an error when the client has had enough and closes.

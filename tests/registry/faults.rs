@@ -88,6 +88,70 @@ fn a_server_without_ranges_is_read_again() {
 }
 
 #[test]
+fn a_server_whose_ranges_are_wrong_is_read_again() {
+    for wrong in [|| Reply::new(416, ""), || partial(&layer(), 17)] {
+        let fake = Fake::start(move |seen| match (seen.earlier, seen.header("range")) {
+            (0, None) => Reply::new(200, layer()).truncated(100_000),
+            (_, Some(_)) => wrong(),
+            (_, None) => Reply::new(200, layer()),
+        });
+        let (bytes, outcome) = pull(&fake, &descriptor(&layer()));
+        outcome.unwrap();
+        assert!(bytes == layer());
+        let ranges: Vec<_> =
+            fake.seen().iter().map(|seen| seen.header("range").is_some()).collect();
+        assert_eq!(ranges, [false, true, false]);
+    }
+}
+
+#[test]
+fn what_came_with_wrong_bytes_is_asked_for_past_the_caches() {
+    let caching = |right: Vec<u8>, wrong: Vec<u8>| {
+        let digest = Digest::of(&right);
+        Fake::start(move |seen| {
+            let fresh = seen.header("cache-control") == Some("no-cache");
+            let body = if fresh { right.clone() } else { wrong.clone() };
+            Reply::new(200, body).header("docker-content-digest", digest)
+        })
+    };
+    let spoilt = |bytes: Vec<u8>| {
+        let mut bytes = bytes;
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    let fake = caching(layer(), spoilt(layer()));
+    let name = reference(&format!("{}/x", fake.host()));
+    let bytes = client(None).blob_bytes(&name, &descriptor(&layer()), 1 << 20).unwrap();
+    assert!(bytes == layer());
+    let fake = caching(layer(), layer()[1..].to_vec());
+    let name = reference(&format!("{}/x", fake.host()));
+    let bytes = client(None).blob_bytes(&name, &descriptor(&layer()), 1 << 20).unwrap();
+    assert!(bytes == layer());
+    let fake = caching(manifest(), spoilt(manifest()));
+    assert_eq!(resolve(&fake, "x").unwrap(), manifest());
+    let fake = caching(spoilt(manifest()), manifest());
+    let error = resolve(&fake, &format!("x@{}", Digest::of(&layer()))).unwrap_err();
+    assert!(matches!(error, RegistryError::Digest { .. }));
+    assert_eq!(fake.seen().len(), 2);
+}
+
+#[test]
+fn a_manifest_is_stored_until_it_is_the_right_one() {
+    let fake = Fake::start(|seen| match seen.earlier {
+        0 => Reply::new(400, "malformed"),
+        1 => Reply::new(201, "").header("docker-content-digest", Digest::of(b"other")),
+        _ => Reply::new(201, "").header("docker-content-digest", Digest::of(&manifest())),
+    });
+    let name = reference(&format!("{}/x:1", fake.host()));
+    client(None).put_manifest(&name, &MediaType::ImageManifest, &manifest()).unwrap();
+    assert_eq!(fake.seen().len(), 3);
+    let fake = Fake::start(|_| Reply::new(400, "malformed"));
+    let name = reference(&format!("{}/x:1", fake.host()));
+    client(None).put_manifest(&name, &MediaType::ImageManifest, &manifest()).unwrap_err();
+    assert_eq!(fake.seen().len(), 2);
+}
+
+#[test]
 fn a_blob_that_never_ends_is_given_up() {
     let fake = Fake::start(|seen| match range_start(seen) {
         0 => Reply::new(200, layer()).truncated(10),

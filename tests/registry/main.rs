@@ -1,15 +1,23 @@
-//! The registry client against a real registry, and against one that fails in every way it can; builds on what is pulled.
+//! The registry client against a real registry, against one that fails in every way it can, and against a real one
+//! behind a proxy that fails at random; builds on what is pulled.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
 mod bases;
 mod fake;
 mod faults;
+mod faulty;
+mod lists;
+mod proxy;
 mod real;
+#[path = "../grammar/rng.rs"]
+mod rng;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod uploads;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +33,13 @@ fn client(credential: Option<Credential>) -> Client {
 
 fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
     let short = Duration::from_millis(400);
-    let timeouts =
-        Timeouts { connect: short * 10, response: short, idle: short, document: short * 3 };
+    let timeouts = Timeouts {
+        connect: short * 10,
+        response: short,
+        idle: short,
+        document: short * 3,
+        slow: short * 3,
+    };
     let agent = Agent::new(AgentOptions { timeouts, ..agent });
     let retry =
         Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };

@@ -10,7 +10,7 @@ use kiln::oci::{
     Platform, media_type,
 };
 use kiln::registry::agent::AgentOptions;
-use kiln::registry::{Credential, RegistryError};
+use kiln::registry::{BlobSource, Credential, Payload, Placed, RegistryError};
 
 use crate::server::{Registry, Setup, tool};
 use crate::{client, client_of, password, reference};
@@ -102,8 +102,10 @@ fn what_kiln_pushed_is_read_by_skopeo() {
         for blob in [&image.config, &image.layer] {
             assert!(!client.has_blob(&target, blob.digest).unwrap());
             let bytes = image.blobs[&blob.digest].clone();
-            let open = move || Ok(Box::new(std::io::Cursor::new(bytes.clone())) as _);
-            client.upload_blob(&target, blob, &open).unwrap();
+            let (from, progress) = (None, &|_| ());
+            let source = BlobSource { descriptor: blob, content: &bytes, from, progress };
+            assert_eq!(client.push_blob(&target, &source).unwrap(), Placed::Uploaded);
+            assert_eq!(client.push_blob(&target, &source).unwrap(), Placed::Present);
             assert!(client.has_blob(&target, blob.digest).unwrap());
         }
         let push = |to: &_, document: &Descriptor| {
@@ -122,9 +124,20 @@ fn what_kiln_pushed_is_read_by_skopeo() {
         let (from, to) = (format!("docker://{name}"), format!("oci:{}:t", layout.path().display()));
         let copy = ["--insecure-policy", "copy", "--all", "--src-tls-verify=false", &from, &to];
         tool("skopeo", "skopeo", &copy);
-        let other = reference(&format!("{}/other", registry.host));
-        assert!(client.mount_blob(&other, &target, image.layer.digest).unwrap());
+        let other = reference(&format!("{}/other-{repository}", registry.host));
+        let (descriptor, from) = (&image.layer, Some(&target));
+        let source = BlobSource { descriptor, content: &Failing, from, progress: &|_| () };
+        assert_eq!(client.push_blob(&other, &source).unwrap(), Placed::Mounted);
         assert!(client.has_blob(&other, image.layer.digest).unwrap());
+    }
+}
+
+/// A blob that cannot be read.
+struct Failing;
+
+impl Payload for Failing {
+    fn open(&self, _: u64) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+        Err(std::io::Error::other("gone"))
     }
 }
 
@@ -133,13 +146,23 @@ fn wrong_bytes_are_not_uploaded() {
     let registry = Registry::start(&Setup::Plain);
     let image = image(Family::Oci);
     let (client, target) = (client(None), reference(&format!("{}/x", registry.host)));
-    let open = || Ok(Box::new(std::io::repeat(1)) as _);
-    let error = client.upload_blob(&target, &image.layer, &open).unwrap_err();
-    assert!(matches!(error, RegistryError::Status { status: 400, .. }), "{error}");
-    assert!(!client.has_blob(&target, image.layer.digest).unwrap());
-    let open = || Err(std::io::Error::other("gone"));
-    let error = client.upload_blob(&target, &image.layer, &open).unwrap_err();
+    let push = |content: &dyn Payload| {
+        let (descriptor, from) = (&image.layer, None);
+        let source = BlobSource { descriptor, content, from, progress: &|_| () };
+        client.push_blob(&target, &source).unwrap_err()
+    };
+    let wrong = vec![1; 10240];
+    let actual = Digest::of(&wrong);
+    let error = push(&wrong);
     assert_eq!(error.to_string(), format!("cannot read `{}` to upload it", image.layer.digest));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, format!("it has the digest `{actual}`"));
+    let error = push(&vec![0; 17]);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "it is shorter than it was");
+    let error = push(&Failing);
+    assert_eq!(error.to_string(), format!("cannot read `{}` to upload it", image.layer.digest));
+    assert!(!client.has_blob(&target, image.layer.digest).unwrap());
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Drop for Registry {
     }
 }
 
-fn make_certificate(directory: &Path) {
+pub(crate) fn make_certificate(directory: &Path) {
     let (key, certificate) = (directory.join("key.pem"), directory.join("cert.pem"));
     #[rustfmt::skip]
     let arguments = [

@@ -10,6 +10,7 @@ use rustls_native_certs::load_certs_from_paths;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::AgentError;
+use crate::event::Cancel;
 use crate::registry::url::Origin;
 
 /// Where Linux distributions keep the certificates that they trust.
@@ -34,6 +35,8 @@ pub struct AgentOptions {
     pub timeouts: Timeouts,
     /// How kiln names itself.
     pub user_agent: String,
+    /// Closes every connection, so that whoever waits for one is woken.
+    pub cancel: Cancel,
 }
 
 impl Default for AgentOptions {
@@ -44,6 +47,7 @@ impl Default for AgentOptions {
             extra_roots: Vec::new(),
             timeouts: Timeouts::default(),
             user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
+            cancel: Cancel::new(),
         }
     }
 }
@@ -131,9 +135,15 @@ pub struct Timeouts {
     pub response: Duration,
     /// For the next bytes of a body.
     pub idle: Duration,
-    /// For a whole document; blobs are limited by `idle` alone.
+    /// For a whole document.
     pub document: Duration,
+    /// For every [`LEAST`] bytes of a blob, in either direction.
+    pub slow: Duration,
 }
+
+/// How many bytes of a blob must move within [`Timeouts::slow`]: half a kilobyte a second with the usual values, less
+/// than any network that people work with, and more than a server that only pretends sends.
+pub const LEAST: u64 = 64 << 10;
 
 impl Default for Timeouts {
     fn default() -> Self {
@@ -143,6 +153,7 @@ impl Default for Timeouts {
             response: seconds(60),
             idle: seconds(60),
             document: seconds(120),
+            slow: seconds(120),
         }
     }
 }
