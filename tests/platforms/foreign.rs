@@ -1,7 +1,8 @@
 //! RUN for another CPU: with qemu as the kernel hands programs to it, and without.
 //!
 //! The rules are registered here, for the whole machine as the kernel has it, and taken back. A rule of the machine's
-//! own for the same programs does not matter: the kernel asks the youngest first.
+//! own for the same programs does not matter: the kernel asks the youngest first. Where binfmt_misc is mounted nowhere,
+//! rules last as long as the mount in which they are made, so all is done in one.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -71,37 +72,22 @@ fn with_binfmt(script: &str, arguments: &[&str]) -> Output {
     on_path(command).output().unwrap()
 }
 
-/// A rule, until it is dropped.
-struct Rule(String);
-
-impl Rule {
-    fn new(flags: &str) -> Self {
-        let name = format!("kiln-test-{}", std::process::id());
-        let magic = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
-        let mask =
-            r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
-        let rule = format!(":{name}:M::{magic}:{mask}:{EMULATOR}:{flags}");
-        assert!(Path::new(EMULATOR).exists(), "apt-get install qemu-user-static");
-        let made = with_binfmt("printf %s \"$1\" >$0/register", &[&rule]);
-        assert!(made.status.success(), "{made:?}: is binfmt_misc there, and is this root?");
-        Self(name)
-    }
-}
-
-impl Drop for Rule {
-    fn drop(&mut self) {
-        with_binfmt("echo -1 >$0/$1", &[&self.0]);
-    }
-}
-
-/// Builds where the rules can be seen: as root, or in a user namespace with one id.
-fn build(kiln: &Kiln, how: &str, args: &[&str]) -> Ended {
-    let state = kiln.path(if how.is_empty() { "state" } else { "state-of-user" });
+/// A command that builds the context.
+fn build<'a>(state: &'a str, args: &[&'a str], context: &'a str) -> Vec<&'a str> {
     let program = env!("CARGO_BIN_EXE_kiln");
-    let context = kiln.context();
-    let before = [program, "--root", state.to_str().unwrap(), "build", "--progress", "plain"];
-    let all = [&before[..], args, &[context.to_str().unwrap()]].concat();
-    ended(with_binfmt(&format!("exec {how} \"$@\""), &all))
+    [&[program, "--root", state, "build", "--progress", "plain"], args, &[context]].concat()
+}
+
+/// Runs a command while the kernel hands arm64 programs to qemu: the rule is taken back however it ends.
+fn with_emulator(flags: &str, command: &[&str]) -> Ended {
+    assert!(Path::new(EMULATOR).exists(), "apt-get install qemu-user-static");
+    let name = format!("kiln-test-{}", std::process::id());
+    let magic = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
+    let mask = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
+    let rule = format!(":{name}:M::{magic}:{mask}:{EMULATOR}:{flags}");
+    let script =
+        "printf %s \"$1\" >$0/register && trap \"echo -1 >$0/$2\" EXIT && shift 2 && \"$@\"";
+    ended(with_binfmt(script, &[&[rule.as_str(), &name], command].concat()))
 }
 
 #[test]
@@ -111,13 +97,15 @@ fn an_emulator_runs_what_is_made_for_its_cpu() {
     kiln.file("Dockerfile", "FROM scratch\nCOPY program /\nRUN [\"/program\"]\n");
     let out = kiln.path("out.tar");
     let output = format!("type=tar,dest={}", out.display());
+    let context = kiln.context();
+    let args = ["--platform", "linux/arm64", "--no-cache", "--output", &output];
     // Held open by the kernel, and looked up inside.
     for flags in ["F", ""] {
-        let _rule = Rule::new(flags);
-        for how in ["", "unshare --user --map-root-user"] {
-            let args = ["--platform", "linux/arm64", "--no-cache", "--output", &output];
-            let ended = build(&kiln, how, &args);
-            assert_eq!(ended.code, Some(0), "{flags} {how}: {}", ended.stderr);
+        for how in [&[][..], &["unshare", "--user", "--map-root-user"]] {
+            let state = kiln.path(if how.is_empty() { "state" } else { "state-of-user" });
+            let command = build(state.to_str().unwrap(), &args, context.to_str().unwrap());
+            let ended = with_emulator(flags, &[how, &command].concat());
+            assert_eq!(ended.code, Some(0), "{flags} {how:?}: {}", ended.stderr);
             let entries = tars::entries(std::fs::File::open(&out).unwrap());
             let lines: Vec<_> = entries.iter().map(tars::Entry::line).collect();
             // Of the emulator nothing stays.
@@ -128,7 +116,7 @@ fn an_emulator_runs_what_is_made_for_its_cpu() {
                 "- 755 0:0 program",
                 "d 755 0:0 sys/",
             ];
-            assert_eq!(lines, expected, "{flags} {how}");
+            assert_eq!(lines, expected, "{flags} {how:?}");
             assert_eq!(entries[1].content, b"arm64\n");
         }
     }
@@ -142,9 +130,9 @@ fn build_under(kiln: &Kiln, rules: &[(&str, &str)], args: &[&str]) -> Ended {
         std::fs::write(folder.join(name), text).unwrap();
     }
     let script = format!("mount --bind {} $0 && exec \"$@\"", folder.display());
-    let (program, state) = (env!("CARGO_BIN_EXE_kiln"), kiln.path("state"));
-    let before = [program, "--root", state.to_str().unwrap(), "build", "--progress", "plain"];
-    ended(with_binfmt(&script, &[&before, args].concat()))
+    let (state, context) = (kiln.path("state"), kiln.context());
+    let command = build(state.to_str().unwrap(), args, context.to_str().unwrap());
+    ended(with_binfmt(&script, &command))
 }
 
 #[test]
@@ -155,8 +143,6 @@ fn without_an_emulator_nothing_is_begun() {
         kiln.build("FROM scratch\nCOPY program /\n", &["--platform", "linux/arm64", "-t", "arm"]);
     assert_eq!(base.code, Some(0), "{}", base.stderr);
     kiln.file("Dockerfile", "FROM arm\nCOPY busybox /\nRUN [\"/program\"]\n");
-    let context = kiln.context();
-    let args = ["--platform", "linux/arm64", context.to_str().unwrap()];
     let dynamic = "enabled\ninterpreter /usr/bin/perl\nflags: OC\noffset 0\n\
         magic 7f454c460201010000000000000000000200b700\nmask ffffffffffffff00fffffffffffffffffeffffff\n";
     for (rules, cause) in [
@@ -170,7 +156,7 @@ fn without_an_emulator_nothing_is_begun() {
              does not have",
         ),
     ] {
-        let ended = build_under(&kiln, &rules, &args);
+        let ended = build_under(&kiln, &rules, &["--platform", "linux/arm64"]);
         assert_eq!(
             (ended.code, ended.error()),
             (
@@ -180,7 +166,7 @@ fn without_an_emulator_nothing_is_begun() {
                      3 | RUN [\"/program\"]\n  | ^^^^^^^^^^^^^^^^\n  caused by: {cause}\n  \
                      hint: `apt install qemu-user-static binfmt-support` (Debian, Ubuntu), `dnf install \
                      qemu-user-static` (Fedora), or `docker run --privileged --rm tonistiigi/binfmt --install arm64`\n",
-                    context.display()
+                    kiln.context().display()
                 )
             ),
             "{}",
