@@ -19,7 +19,7 @@ use crate::event::{Cancel, Reporter};
 use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
-use crate::sandbox::Namespaces;
+use crate::sandbox::{Emulators, Namespaces};
 use crate::solve::Solver;
 pub use crate::solve::secret::{LARGEST_SECRET, Secret, SecretSource};
 use crate::source::image::Images;
@@ -229,6 +229,7 @@ pub fn build(
         images: &images,
         agent: &web.agent,
         sandbox: &sandbox,
+        emulators: &Emulators::of_this_machine(),
         graph: &plan.graph,
         reporter,
         cancel: cancel.clone(),

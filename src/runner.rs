@@ -9,7 +9,7 @@ use crate::event::Cancel;
 use crate::images::{ImagesError, Library};
 use crate::registry::Settings;
 use crate::sandbox::spec::{Network, Process, Rlimit, Root, Security, Spec};
-use crate::sandbox::{Exit, Io, Namespaces, Sandbox};
+use crate::sandbox::{Emulators, Exit, Io, Namespaces, Sandbox};
 use crate::snapshot::Snapshots;
 use crate::snapshot::upper::Upper;
 use crate::solve::user;
@@ -75,7 +75,8 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> 
     let workdir = request.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
     let spec = Spec {
         root: Root::Overlay { lower, upper: upper.files.clone(), work: upper.work.clone() },
-        mounts: Vec::new(),
+        // A label may be wrong: what cannot be run is found out when it is executed.
+        mounts: Emulators::of_this_machine().mounts(&image.config.architecture).unwrap_or_default(),
         process: Process {
             args,
             env,

@@ -53,6 +53,9 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
         StepError::Sandbox(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())
         }
+        StepError::Foreign(error) => {
+            Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())
+        }
         StepError::User(error) => {
             Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())
         }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, chdir, setsid};
 
 use super::capability::{Setgroups, drop_to_default, keep_all};
+use super::foreign::{Remedy, foreign_cpu};
 use super::seccomp::default_filter;
 use super::spec::{Process, Rlimit, Security, Spec};
 use super::sys;
@@ -121,10 +122,14 @@ fn execute(command: &Prepared<'_>) -> u8 {
         let error = sys::execute(path, &command.args, &command.env);
         match Errno::from_io_error(&error).unwrap_or(Errno::INVAL) {
             Errno::NOENT if Path::new(OsStr::from_bytes(path.to_bytes())).exists() => {
-                return complain(path, NOT_EXECUTABLE, "its interpreter or loader is missing");
+                let why = "its interpreter or loader is missing";
+                return complain(path, NOT_EXECUTABLE, &foreign(path, why));
             }
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCESS => worst = Errno::ACCESS,
+            Errno::NOEXEC => {
+                return complain(path, NOT_EXECUTABLE, &foreign(path, &plain(&error)));
+            }
             _ => return complain(path, NOT_EXECUTABLE, &plain(&error)),
         }
     }
@@ -134,6 +139,20 @@ fn execute(command: &Prepared<'_>) -> u8 {
     }
     let place = if name.to_bytes().contains(&b'/') { "no such file" } else { "not found in PATH" };
     complain(name, NOT_FOUND, place)
+}
+
+/// Adds to a failure what is known of a program for another CPU.
+fn foreign(path: &CString, why: &str) -> String {
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let mut begin = Vec::new();
+    let file = std::fs::File::open(path).map(|file| file.take(64).read_to_end(&mut begin));
+    match file.ok().and_then(|_| foreign_cpu(&begin)) {
+        None => why.to_owned(),
+        Some(cpu) => format!(
+            "{why}; it is a program for {cpu}, and the machine has no emulator that works in here: {}",
+            Remedy(cpu)
+        ),
+    }
 }
 
 /// The kernel's words without the number.

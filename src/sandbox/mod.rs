@@ -20,6 +20,7 @@ mod agent;
 mod capability;
 mod dev;
 mod exec;
+mod foreign;
 mod init;
 mod kernel;
 mod launch;
@@ -43,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Cancel, Stream};
 
+pub use foreign::{Emulators, ForeignError, Lack};
 pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};

@@ -65,6 +65,9 @@ pub enum StepError {
     /// Something that kiln cannot do yet.
     #[error("{0}")]
     Unsupported(String),
+    /// A command of a CPU for which there is no emulator.
+    #[error(transparent)]
+    Foreign(#[from] sandbox::ForeignError),
     /// The build was stopped.
     #[error("the build was canceled")]
     Canceled,

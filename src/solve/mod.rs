@@ -11,6 +11,7 @@
 mod copy;
 mod error;
 mod file;
+mod foreign;
 mod hashing;
 mod keys;
 mod mounts;
@@ -38,8 +39,8 @@ use crate::event::{Cancel, Event, Reporter, StepId};
 use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
-use crate::sandbox::Sandbox;
 use crate::sandbox::spec::Rlimit;
+use crate::sandbox::{Emulators, Sandbox};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::source::context::LocalContext;
 use crate::source::http;
@@ -65,6 +66,8 @@ pub struct Solver<'a> {
     pub agent: &'a Agent,
     /// What runs commands.
     pub sandbox: &'a dyn Sandbox,
+    /// What runs those for another CPU.
+    pub emulators: &'a Emulators,
     /// The graph.
     pub graph: &'a Graph,
     /// Who hears of it.
@@ -158,6 +161,7 @@ impl<'a> Solver<'a> {
             }
         }
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
+        self.refuse_foreign(&pending)?;
         let ran = self.run_pending(&pending, &progress);
         self.keep_memory(&progress);
         ran?;

@@ -76,9 +76,12 @@ impl Solver<'_> {
         {
             env.push(format!("SSH_AUTH_SOCK={socket}"));
         }
+        let mut mounts = mounted.mounts.clone();
+        // Last, so that nothing hides it.
+        mounts.extend(self.emulator(run));
         Spec {
             root,
-            mounts: mounted.mounts.clone(),
+            mounts,
             process: Process {
                 args: run.args.clone(),
                 env,

@@ -297,6 +297,7 @@ mod tests {
             images: &images,
             agent: &web.agent,
             sandbox: &Recording::new(|_, _| panic!("in the sandbox")),
+            emulators: &Default::default(),
             graph: &plan.graph,
             reporter: &|_: Event| {},
             cancel,

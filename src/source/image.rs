@@ -124,9 +124,30 @@ impl<'a> Images<'a> {
             // A name that only this machine has cannot be pulled. Any other failure must not pass for an answer.
             Err(SourceError::Registry(
                 error @ (RegistryError::NotFound(_) | RegistryError::Denied { .. }),
-            )) if self.pull => self.in_store(&reference, platform)?.ok_or_else(|| error.into()),
+            )) => match if self.pull { self.in_store(&reference, platform)? } else { None } {
+                Some(image) => Ok(image),
+                None => Err(self.only_for_others(&reference, platform).unwrap_or(error.into())),
+            },
             found => found,
         }
+    }
+
+    /// Says for which platforms the store has a name that no registry has, if it is not for this one.
+    fn only_for_others(&self, reference: &Reference, platform: &Platform) -> Option<SourceError> {
+        let digest = tag(self.store, reference).ok()??;
+        let available = match Document::parse(&self.store.read_blob(&digest).ok()?).ok()? {
+            Document::Index(index) => return index.select(platform).err().map(SourceError::from),
+            Document::Manifest(manifest) => {
+                let config = self.store.read_blob(&manifest.config.digest).ok()?;
+                vec![
+                    ImageConfig::parse(&config)
+                        .ok()
+                        .filter(|it| !matches(it, platform))?
+                        .platform(),
+                ]
+            }
+        };
+        Some(oci::Error::NoPlatform { wanted: Box::new(platform.clone()), available }.into())
     }
 
     fn in_store(

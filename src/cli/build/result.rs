@@ -93,22 +93,22 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// The keys that buildx writes, as far as they have a meaning here.
 fn metadata(outcome: &Outcome) -> String {
-    let mut keys = json!({
-        "containerimage.descriptor": {
-            "mediaType": outcome.media_type,
-            "digest": outcome.manifest.to_string(),
-            "size": outcome.manifest_size,
-        },
-        "containerimage.digest": outcome.manifest.to_string(),
+    let mut keys = serde_json::Map::new();
+    let mut descriptor = json!({
+        "mediaType": outcome.media_type,
+        "digest": outcome.manifest.to_string(),
+        "size": outcome.manifest_size,
     });
     if let Some(config) = outcome.config.map(|config| config.to_string()) {
-        keys["containerimage.descriptor"]["annotations"] = json!({ "config.digest": config });
-        keys["containerimage.config.digest"] = config.into();
+        descriptor["annotations"] = json!({ "config.digest": config });
+        keys.insert("containerimage.config.digest".to_owned(), config.into());
     }
+    keys.insert("containerimage.descriptor".to_owned(), descriptor);
+    keys.insert("containerimage.digest".to_owned(), outcome.manifest.to_string().into());
     if !outcome.names.is_empty() {
-        keys["image.name"] = outcome.names.join(",").into();
+        keys.insert("image.name".to_owned(), outcome.names.join(",").into());
     }
-    format!("{keys:#}\n")
+    format!("{:#}\n", serde_json::Value::Object(keys))
 }
 
 /// The lines for people.
@@ -173,6 +173,8 @@ mod tests {
         let names = ["docker.io/library/a:1", "docker.io/library/b:2"];
         assert_eq!(metadata(&outcome(&names)), expected);
         assert!(!metadata(&outcome(&[])).contains("image.name"));
+        let index = metadata(&Outcome { config: None, ..outcome(&[]) });
+        assert!(!index.contains("config.digest"), "{index}");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Spellings and matching, held against containerd's own answers.
+
 use super::*;
 
 fn parse(text: &str) -> Platform {
