@@ -5,6 +5,7 @@
 //! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod diff;
 mod docker;
 mod environment;
 mod excerpt;
@@ -13,18 +14,20 @@ mod history;
 mod images;
 mod inspect;
 mod interrupt;
+mod layers;
 mod paint;
 mod panics;
 mod progress;
 mod report;
 mod run;
 mod settle;
+mod squash;
 mod table;
 mod text;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -59,6 +62,12 @@ enum Command {
     Inspect(inspect::Flags),
     /// Show how an image was made
     History(history::Flags),
+    /// Show what each layer of an image adds, and what it wastes
+    Layers(layers::Flags),
+    /// List what another image changes
+    Diff(diff::Flags),
+    /// Make an image with fewer layers and the same files
+    Squash(squash::Flags),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -80,7 +89,7 @@ struct Session {
 impl Session {
     /// Opens the local store for commands that ask no registry.
     fn library(&self) -> Result<Library, Diagnostic> {
-        Ok(Library::open(&self.state_root()?, &RegistrySettings::default(), &Cancel::new())?)
+        library_at(&self.state_root()?)
     }
 
     /// Returns the state root as an absolute path.
@@ -174,10 +183,18 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Images(flags) => images::run(flags, session),
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
+        Command::Layers(flags) => layers::run(flags, session),
+        Command::Diff(flags) => diff::run(flags, session),
+        Command::Squash(flags) => squash::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),
     }
+}
+
+/// Opens a local store for commands that ask no registry.
+fn library_at(state: &Path) -> Result<Library, Diagnostic> {
+    Ok(Library::open(state, &RegistrySettings::default(), &Cancel::new())?)
 }
 
 /// Enters a user namespace, if need be, for commands that run processes. To be called before there is any thread, and

@@ -11,6 +11,7 @@ mod layout;
 pub mod output;
 mod place;
 mod rootfs;
+pub mod squash;
 
 use std::io;
 use std::path::PathBuf;

@@ -2,13 +2,19 @@
 //!
 //! What the commands about images do, without their words: values in, values out.
 
+mod diff;
 mod error;
+mod layers;
 mod list;
+mod squash;
 
 use std::path::Path;
 
+pub use diff::{Comparison, ConfigChange, Facts, FileChange, What};
 pub use error::ImagesError;
+pub use layers::{Amount, Content, Layer, LayerFile, Layering, Loss, Lost, Offender, Survey};
 pub use list::Listed;
+pub use squash::{Layers, Squash, Squashed};
 
 use crate::digest::Digest;
 use crate::event::Cancel;
