@@ -47,7 +47,7 @@ impl Drawing {
         let name = format!("layer {}", self.layer + 1);
         let title = format!("{name}: {}\n{made_by}", amounts(folder));
         self.rect("frame", room, &title);
-        let label = format!("{name}  {}  {made_by}", text::bytes(folder.bytes));
+        let label = format!("{name} · {} · {made_by}", text::bytes(folder.bytes));
         self.inside(folder, &label, room, 1);
     }
 
@@ -55,7 +55,7 @@ impl Drawing {
     fn inside(&mut self, folder: &Folder<'_>, name: &str, room: Rect, depth: usize) {
         let has_strip = room.width > 50.0 && room.height > 2.5 * STRIP;
         if has_strip {
-            self.label(name, room);
+            self.label(name, room, "");
         }
         let room = room.inside(1.0, if has_strip { STRIP } else { 1.0 });
         let scale = room.width * room.height / folder.bytes as f64;
@@ -103,25 +103,29 @@ impl Drawing {
         }
         if folder.wasted > 0 {
             let class = if folder.wasted == folder.bytes { "waste" } else { "waste some" };
-            self.rect(class, room, &title);
+            self.rect(class, room, "");
         }
         if !is_rest && room.width > 40.0 && room.height > STRIP {
-            self.label(&name, room);
+            let class = if folder.wasted > 0 { " class=\"on\"" } else { "" };
+            self.label(&name, room, class);
         }
     }
 
     fn rect(&mut self, class: &str, room: Rect, title: &str) {
         let Rect { x, y, width, height } = room;
+        let title = match title {
+            "" => String::new(),
+            title => format!("<title>{}</title>", escape(title)),
+        };
         self.svg += &format!(
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{}</title></rect>\n",
-            escape(title)
+            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\">{title}</rect>\n"
         );
     }
 
-    fn label(&mut self, name: &str, room: Rect) {
+    fn label(&mut self, name: &str, room: Rect, class: &str) {
         let columns = ((room.width - 8.0) / LETTER).max(1.0) as usize;
         self.svg += &format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+            "<text{class} x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
             room.x + 4.0,
             room.y + 11.5,
             escape(&text::clip(name, columns))

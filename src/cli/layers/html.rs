@@ -49,7 +49,7 @@ pub(super) fn draw(name: &str, layering: &Layering, offenders: &[Offender], top:
     page += &layers(layering);
     page += "<h2>Where the bytes are</h2>\n<p class=\"key\"><span class=\"swatch\"></span> striped: \
              wasted, because a later layer replaces or removes it. Point at a part to see what it is.</p>\n";
-    page += &drawing::draw(layering, &folders);
+    page += &format!("<div class=\"wide\">\n{}</div>\n", drawing::draw(layering, &folders));
     page += &offending(offenders, top);
     page += &listing(layering, &folders);
     page + "</body>\n</html>\n"
@@ -111,7 +111,7 @@ fn layers(layering: &Layering) -> String {
 fn bar(layer: usize, (bytes, wasted): (u64, u64), largest: u64) -> String {
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 * 100.0 / of as f64 };
     format!(
-        "<span class=\"room\"><span class=\"part c{}\" style=\"width:{:.2}%\"><span class=\"lost\" style=\"width:{:.2}%\"></span></span></span> {}",
+        "<span class=\"room\"><span class=\"part c{}\" style=\"width:{:.2}%\"><span class=\"lost\" style=\"width:{:.2}%\"></span></span></span> <span class=\"v\">{}</span>",
         layer % 8,
         share(bytes, largest),
         share(wasted, bytes),
@@ -148,7 +148,7 @@ fn offending(offenders: &[Offender], top: usize) -> String {
 fn listing(layering: &Layering, folders: &[Folder<'_>]) -> String {
     let mut list = String::from("<h2>Directories</h2>\n");
     for (index, folder) in folders.iter().enumerate() {
-        let title = format!("layer {}  {}", index + 1, created_by(layering, index));
+        let title = format!("layer {} · {}", index + 1, created_by(layering, index));
         list += &folded(index, folder, &escape(&title), (folder.bytes, 0));
     }
     list
