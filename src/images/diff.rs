@@ -15,7 +15,7 @@ use crate::oci::ImageConfig;
 /// How an image differs from another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// The config, in the order of the image specification's fields.
+    /// The config, in the order of its fields; those that only the second image has are last.
     pub config: Vec<ConfigChange>,
     /// The paths, in order.
     pub files: Vec<FileChange>,

@@ -13,13 +13,16 @@ use crate::snapshot::{LayerId, Snapshots};
 use crate::source::image::{Fetched, Image};
 use crate::source::names;
 
+/// How many digits of a diff id are taken for one.
+const SHORT_ID: usize = 12;
+
 /// What is to be squashed.
 #[derive(Debug, Clone, Copy)]
 pub struct Squash<'a> {
     /// Which image.
     pub image: &'a str,
-    /// The uppermost layer that stays: its number from 1, the beginning of its diff id, or an image whose layers
-    /// are the lowest of this one's. `None`: no layer stays.
+    /// The uppermost layer that stays: its number from 1, the beginning of its diff id (`sha256:` or 12 digits at
+    /// least), or an image whose layers are the lowest of this one's. `None`: no layer stays.
     pub from: Option<&'a str>,
     /// What the result is called.
     pub names: &'a [Reference],
@@ -118,18 +121,18 @@ impl Library {
     /// Returns how many layers stay.
     fn kept_layers(&self, image: &Image, name: &str, from: &str) -> Result<usize> {
         let layers = &image.config.rootfs.diff_ids;
-        if let Some(number) = from.parse().ok().filter(|number| *number <= layers.len()) {
-            return Ok(number);
+        if from.bytes().all(|byte| byte.is_ascii_digit()) {
+            let number = from.parse().ok().filter(|number| *number <= layers.len());
+            let (image, layer, count) = (name.to_owned(), from.to_owned(), layers.len());
+            return number.ok_or(ImagesError::NoLayer { image, layer, count });
         }
-        let beginning = from.strip_prefix("sha256:").unwrap_or(from);
-        let is_it = |layer: &DiffId| !beginning.is_empty() && layer.hex().starts_with(beginning);
+        // Otherwise a short name of an image could be taken for the beginning of a diff id.
+        let beginning = from.strip_prefix("sha256:");
+        let beginning = beginning.or(Some(from).filter(|from| from.len() >= SHORT_ID));
+        let is_it = |layer: &DiffId| beginning.is_some_and(|it| layer.hex().starts_with(it));
         let found: Vec<usize> = (1..).zip(layers).filter(|it| is_it(it.1)).map(|it| it.0).collect();
         match found.as_slice() {
             [only] => return Ok(*only),
-            [] if from.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let (image, count) = (name.to_owned(), layers.len());
-                return Err(ImagesError::NoLayer { image, layer: from.to_owned(), count });
-            }
             [] => {}
             [..] => return Err(ImagesError::SeveralLayers(from.to_owned())),
         }

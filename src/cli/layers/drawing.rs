@@ -61,6 +61,8 @@ impl Drawing {
         let scale = room.width * room.height / folder.bytes as f64;
         let is_seen = |child: &&Folder<'_>| child.bytes as f64 * scale >= SMALLEST;
         let seen = folder.children.iter().take_while(is_seen).count();
+        // One alone is as small as what would stand for it.
+        let seen = if seen + 1 == folder.children.len() { seen + 1 } else { seen };
         let (seen, small) = folder.children.split_at(seen);
         let mut sizes: Vec<u64> = seen.iter().map(|child| child.bytes).collect();
         let rest = Folder {

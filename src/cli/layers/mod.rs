@@ -106,7 +106,7 @@ fn reasons(offender: &Offender) -> String {
 /// What differs although the bytes do not.
 fn only(aspects: &[Aspect]) -> String {
     match aspects {
-        [] => "same bytes, nothing differs".to_owned(),
+        [] => "same bytes and metadata".to_owned(),
         aspects => {
             let names: Vec<_> = aspects.iter().map(|it| aspect(*it)).collect();
             format!("same bytes, other {}", names.join(" and "))

@@ -21,10 +21,10 @@ pub(super) fn draw(
     text += &totals(layering);
     let wasting: Vec<_> = offenders.iter().take(top).collect();
     if !wasting.is_empty() {
-        let mut rows = vec![["WASTED", "FILES", "LAYERS", "PATH"].map(str::to_owned)];
+        let mut rows = vec![["WASTED", "FILES", "PATH", "LAYERS"].map(str::to_owned)];
         rows.extend(wasting.into_iter().map(|it| {
             let Amount { count, bytes } = it.wasted;
-            [text::bytes(bytes), count.to_string(), reasons(it), offender_path(it)]
+            [text::bytes(bytes), count.to_string(), offender_path(it), reasons(it)]
         }));
         text.push('\n');
         text += &clipped(&columns(&rows), width);
