@@ -71,7 +71,9 @@ fn store_image(state: &Path, layers: &[(Changes, TreeContents)], name: &Referenc
         .collect();
     let image = Image::new(config, kept.collect(), None);
     let exporter = Exporter { store: &store, progress: &|_, _, _| {}, cancel: &Cancel::new() };
-    exporter.export(&image, &Output::new(OutputKind::Image, None), &[name.clone()]).unwrap();
+    exporter
+        .export(&image, &Output::new(OutputKind::Image, None), std::slice::from_ref(name))
+        .unwrap();
 }
 
 /// The changes that make the whole tree, the root too: equal for trees of the same files.
