@@ -1,6 +1,6 @@
 //! A C project on Debian, as people build it: packages, a compiler, stages; read and run by everybody else's programs.
 //!
-//! The root file system is made once by mmdebstrap, from the mirror that this machine's apt uses, and kept under target/.
+//! The root file system is that of [`support::debian`].
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
@@ -29,53 +29,12 @@ const PACKAGES: &str = "gcc,libc6-dev,passwd";
 /// What they print.
 const SAYS: &str = "Hello, world! The hypotenuse of 3 and 4 is 5.0.\n";
 
-/// The name of this machine's Debian release.
-fn release() -> String {
-    let text = fs::read_to_string("/etc/os-release").unwrap();
-    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    name.expect("Debian's /etc/os-release has a VERSION_CODENAME").to_owned()
-}
-
-/// The files in which apt is told where the release's packages are.
-fn sources(release: &str) -> Vec<PathBuf> {
-    let further = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
-    let further = further.map(|entry| entry.unwrap().path());
-    let names_release = |path: &PathBuf| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines()
-            .any(|line| !line.starts_with('#') && line.split_whitespace().any(|w| w == release))
-    };
-    let all = [PathBuf::from("/etc/apt/sources.list")].into_iter().chain(further);
-    let mut sources: Vec<_> = all.filter(names_release).collect();
-    sources.sort();
-    sources
-}
-
 /// A folder with Debian's essential packages and a C compiler as `rootfs.tar.xz`, and with the package of `make`.
 fn debian() -> PathBuf {
-    let release = release();
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let kept = tmp.join(format!("debian-{release}-{PACKAGES}"));
-    if kept.exists() {
-        return kept;
-    }
-    let making = tempfile::tempdir_in(tmp).unwrap();
-    let at = making.path().display().to_string();
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=essential", "--include", PACKAGES]);
-    command.args(["--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\""]);
-    for unused in ["doc", "locale", "man"] {
-        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unused}/*"));
-    }
-    let download = "APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get --quiet download make";
-    command.arg(format!("--customize-hook=cd '{at}' && {download} && mv make_*.deb make.deb"));
-    command.args([&release, &format!("{at}/rootfs.tar.xz")]).args(sources(&release));
-    // Small enough, and soon done.
-    command.env("XZ_OPT", "--threads=0 -0");
-    printed("mmdebstrap", &mut command);
-    // Another process may have been as fast.
-    drop(fs::rename(making.keep(), &kept));
-    kept
+    support::debian::rootfs(PACKAGES, |at| {
+        let download = "APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get --quiet download make";
+        vec![format!("--customize-hook=cd '{at}' && {download} && mv make_*.deb make.deb")]
+    })
 }
 
 fn build(kiln: &Kiln, file: &str, args: &[&str]) -> Ended {

@@ -10,6 +10,8 @@ mod hostile;
 mod lower;
 #[path = "layer/roundtrip.rs"]
 mod roundtrip;
+#[path = "layer/squash.rs"]
+mod squash;
 
 use std::collections::HashMap;
 use std::io::{self, Read};

@@ -125,7 +125,7 @@ fn assemble(
     let image = Image::new(plan.config.clone(), layers, plan.epoch);
     match finish.request.squash {
         Squash::No => Ok(image),
-        Squash::Stage => image.squash(snapshots, base_count),
-        Squash::All => image.squash(snapshots, 0),
+        Squash::Stage => image.merged(base_count, snapshots),
+        Squash::All => image.merged(0, snapshots),
     }
 }

@@ -7,6 +7,7 @@
 mod build;
 mod compression;
 mod copy;
+mod diff;
 mod docker;
 mod environment;
 mod excerpt;
@@ -17,6 +18,7 @@ mod images;
 mod import;
 mod inspect;
 mod interrupt;
+mod layers;
 mod load;
 mod paint;
 mod panics;
@@ -29,6 +31,7 @@ mod run;
 mod save;
 mod search_tags;
 mod settle;
+mod squash;
 mod table;
 mod tag;
 mod text;
@@ -36,7 +39,7 @@ mod watch;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -93,6 +96,12 @@ enum Command {
     History(history::Flags),
     /// List the tags that a registry has of a repository
     SearchTags(search_tags::Flags),
+    /// Show what each layer of an image adds, and what it wastes
+    Layers(layers::Flags),
+    /// List what another image changes
+    Diff(diff::Flags),
+    /// Make an image with fewer layers and the same files
+    Squash(squash::Flags),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -114,7 +123,7 @@ struct Session {
 impl Session {
     /// Opens the local store for commands that ask no registry.
     fn library(&self) -> Result<Library, Diagnostic> {
-        Ok(Library::open(&self.state_root()?, &RegistrySettings::default(), &Cancel::new())?)
+        library_at(&self.state_root()?)
     }
 
     /// Returns how registries are reached.
@@ -228,10 +237,18 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
         Command::SearchTags(flags) => search_tags::run(flags, session),
+        Command::Layers(flags) => layers::run(flags, session),
+        Command::Diff(flags) => diff::run(flags, session),
+        Command::Squash(flags) => squash::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),
     }
+}
+
+/// Opens a local store for commands that ask no registry.
+fn library_at(state: &Path) -> Result<Library, Diagnostic> {
+    Ok(Library::open(state, &RegistrySettings::default(), &Cancel::new())?)
 }
 
 /// Enters a user namespace, if need be, for commands that run processes. To be called before there is any thread, and

@@ -4,6 +4,7 @@
 //! passes through here cannot move the cursor, retitle the window, answer for the user or reverse the reading order.
 //! Knows nothing of where the text is put.
 
+use kiln::layer::TreePath;
 use unicode_width::UnicodeWidthChar;
 
 /// Whether the colours that a command chose for its own output are kept.
@@ -21,6 +22,60 @@ const TAB: usize = 8;
 /// Returns `text` as one line without any control character.
 pub(crate) fn single_line(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { visible(c) }).collect()
+}
+
+/// Returns a path of an image as one line from which the path can be read back: what is no visible character is
+/// written as `\n`, `\t`, `\r` or `\xNN`, a backslash as two.
+pub(crate) fn path(path: &TreePath) -> String {
+    format!("/{}", escaped(path.as_bytes()))
+}
+
+/// Returns bytes as [`path`] writes them.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' | '\n' | '\t' | '\r' => text.extend(c.escape_default()),
+                c if visible(c) != c || (c.is_whitespace() && c != ' ') => {
+                    let mut bytes = [0; 4];
+                    escape_bytes(c.encode_utf8(&mut bytes).as_bytes(), &mut text);
+                }
+                c => text.push(c),
+            }
+        }
+        escape_bytes(chunk.invalid(), &mut text);
+    }
+    text
+}
+
+fn escape_bytes(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        text.push_str(&format!("\\x{byte:02x}"));
+    }
+}
+
+/// Puts a path into a JSON object: as text, and if it is none, its bytes in hexadecimal digits as well.
+pub(crate) fn put_path(object: &mut serde_json::Value, path: &TreePath) {
+    object["Path"] = path.to_string().into();
+    if std::str::from_utf8(path.as_bytes()).is_err() {
+        let digits = path.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        object["PathBytes"] = digits.collect::<String>().into();
+    }
+}
+
+/// Returns JSON as indented text in which no character can act on a terminal.
+pub(crate) fn json(value: &serde_json::Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}\n").chars() {
+        // What JSON leaves as it is stands inside its strings.
+        if c != '\n' && visible(c) != c {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Returns `text` with its line ends but without any other control character.
@@ -167,6 +222,28 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(single_line(text), expected);
         }
+    }
+
+    #[test]
+    fn paths_can_be_read_back() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"etc/a b", "/etc/a b"),
+            (b"a\nb\tc\\", "/a\\nb\\tc\\\\"),
+            (b"\x1b[2J\x07\x7f", "/\\x1b[2J\\x07\\x7f"),
+            (b"caf\xe9/\xff", "/caf\\xe9/\\xff"),
+            (
+                "größe/\u{9b}\u{202e}\u{2028}".as_bytes(),
+                "/größe/\\xc2\\x9b\\xe2\\x80\\xae\\xe2\\x80\\xa8",
+            ),
+            (b"", "/"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(path(&TreePath::clean(bytes).unwrap()), expected);
+        }
+        let value = serde_json::json!({"a": "\u{9b}\u{1b}\u{202e}\n\u{7f}ü"});
+        let shown = "{\n  \"a\": \"\\u009b\\u001b\\u202e\\n\\u007fü\"\n}\n";
+        assert_eq!(json(&value), shown);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(shown).unwrap(), value);
     }
 
     #[test]

@@ -6,11 +6,11 @@
 use super::blob::{self, Existing, Wanted};
 use super::{CompressionKind, Exporter, Output, OutputKind, Result};
 use crate::digest::DiffId;
-use crate::layer::{Changes, Compression, Tree, TreeContents};
+use crate::layer::Compression;
 use crate::oci::{
     Content, Descriptor, Family, History, ImageConfig, Manifest, MediaType, media_type,
 };
-use crate::snapshot::{LayerId, Snapshots};
+use crate::snapshot::LayerId;
 
 /// The comment of history entries that no instruction stands for.
 const EXPORTER_COMMENT: &str = "buildkit.exporter.image.v0";
@@ -64,53 +64,9 @@ impl Image {
         }
         Self { config, layers, epoch }
     }
-
-    /// Merges the layers from `first` up into one. The entries of the history stay, marked as empty, and one is
-    /// added for the merged layer, as `docker build --squash` did it.
-    pub fn squash(mut self, snapshots: Snapshots<'_>, first: usize) -> Result<Self> {
-        if self.layers.len() < first + 2 {
-            return Ok(self);
-        }
-        let merged = merge(snapshots, &self.layers, first)?;
-        let created = self.layers.iter().rev().find_map(|layer| layer.created);
-        let id = snapshots.commit_packed(&merged.0, &TreeContents(merged.1))?;
-        let diff_id = snapshots.diff_id(id)?;
-        self.layers.truncate(first);
-        self.layers.push(ImageLayer { id, diff_id, blob: None, created });
-        let mut seen = 0;
-        for entry in &mut self.config.history {
-            seen += usize::from(!entry.empty_layer);
-            entry.empty_layer |= seen > first;
-        }
-        let below = self.layers.get(first.wrapping_sub(1)).map(|layer| layer.diff_id);
-        let comment = match below {
-            Some(diff_id) => format!("merge {diff_id} and the layers of this build"),
-            None => "merge all layers".to_owned(),
-        };
-        self.config.history.push(History {
-            created: created.and_then(time),
-            comment,
-            empty_layer: false,
-            ..History::default()
-        });
-        Ok(Self::new(self.config, self.layers, self.epoch))
-    }
 }
 
-/// Returns what the layers from `first` up change together, and the whole tree.
-fn merge(snapshots: Snapshots<'_>, layers: &[ImageLayer], first: usize) -> Result<(Changes, Tree)> {
-    let mut tree = Tree::empty();
-    let mut base = Tree::empty();
-    for (index, layer) in layers.iter().enumerate() {
-        if index == first {
-            base = tree.clone();
-        }
-        tree = snapshots.stack(&tree, layer.id)?;
-    }
-    Ok((tree.changes_since(&base), tree))
-}
-
-fn time(nanoseconds: i64) -> Option<jiff::Timestamp> {
+pub(super) fn time(nanoseconds: i64) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).ok()
 }
 

@@ -16,6 +16,7 @@ mod place;
 pub mod product;
 pub mod registry;
 mod rootfs;
+pub mod squash;
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,11 @@
 //! What can go wrong with images, and how it is told.
 
 use crate::diagnostic::{Blame, Diagnostic};
+use crate::export::ExportError;
 use crate::fs::{PathError, full_disk};
+use crate::layer::LayerError;
 use crate::registry::ConfigError;
+use crate::snapshot::SnapshotError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 
@@ -24,9 +27,6 @@ pub enum ImagesError {
         #[source]
         source: SourceError,
     },
-    /// An image cannot be written or sent.
-    #[error(transparent)]
-    Export(#[from] crate::export::ExportError),
     /// A path.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -66,6 +66,36 @@ pub enum ImagesError {
         /// Its names.
         names: Vec<String>,
     },
+    /// A number that no layer has.
+    #[error("`{image}` has {count} layers, and none is number {layer}")]
+    NoLayer {
+        /// Of which image.
+        image: String,
+        /// What the user wrote.
+        layer: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The beginning of a diff id that several layers have.
+    #[error("`{0}` is the beginning of several layers' diff ids")]
+    SeveralLayers(String),
+    /// An image on which another one is not built.
+    #[error("`{base}` is no base of `{image}`: its layers are not the lowest of that image")]
+    NotABase {
+        /// The supposed base.
+        base: String,
+        /// The image.
+        image: String,
+    },
+    /// A layer that does not fit those below it.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A layer that cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// An image could not be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,12 +116,15 @@ impl ImagesError {
             | Self::Place(_)
             | Self::NotInFile { .. }
             | Self::DigestName(_)
+            | Self::NoLayer { .. }
+            | Self::SeveralLayers(_)
+            | Self::NotABase { .. }
             | Self::SeveralNames { .. } => Blame::Input,
             Self::Export(error) => error.blame(),
             Self::Path(error) if error.is_not_found() => Blame::Input,
             Self::Path(_) => Blame::Machine,
             Self::Source(error) | Self::Unusable { source: error, .. } => error.blame(),
-            Self::Store(_) => Blame::Machine,
+            Self::Layer(_) | Self::Snapshot(_) | Self::Store(_) => Blame::Machine,
         }
     }
 
@@ -120,6 +153,10 @@ impl ImagesError {
             Self::SeveralNames { .. } => {
                 Some("remove them by name, or all of them with `--force`".to_owned())
             }
+            Self::NoLayer { .. } | Self::SeveralLayers(_) | Self::NotABase { .. } => {
+                Some("`kiln layers` shows the numbers of the layers".to_owned())
+            }
+            Self::Layer(_) | Self::Snapshot(_) => full_disk(self),
             Self::Store(error) => error.hint(),
             Self::Settings(error) => error.hint(),
         }

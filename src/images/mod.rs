@@ -4,24 +4,30 @@
 
 mod archive;
 mod copy;
+mod diff;
 mod error;
+mod layers;
 mod list;
 mod place;
 mod pull;
 mod push;
 mod rootfs;
+mod squash;
 mod tag;
 
 use std::path::Path;
 
 pub use archive::{Input, Loaded, Save};
 pub use copy::Copy;
+pub use diff::{Comparison, ConfigChange, Facts, FileChange, What};
 pub use error::ImagesError;
+pub use layers::{Amount, Content, Layer, LayerFile, Layering, Loss, Lost, Offender, Survey};
 pub use list::Listed;
 pub use place::{FileKind, Place};
 pub use pull::Pulled;
 pub use push::Pushed;
 pub use rootfs::Import;
+pub use squash::{Layers, Squash, Squashed};
 pub use tag::Removed;
 
 use crate::digest::Digest;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::archive::Loaded;
+use super::squash::assembled;
 use super::{ImagesError, Library, Progress, Result};
 use crate::dockerfile::ast::Dockerfile;
 use crate::export::image::{self, ImageLayer};
@@ -49,14 +50,7 @@ impl Library {
     /// Writes the root file system of an image as one tar.
     pub fn export(&self, image: &str, dest: &Dest, progress: Progress<'_>) -> Result<()> {
         let (image, fetched) = self.layers(image)?;
-        let mut layers = Vec::with_capacity(fetched.layers.len());
-        let diff_ids = &image.config.rootfs.diff_ids;
-        for ((id, diff_id), blob) in fetched.layers.iter().zip(diff_ids).zip(&image.manifest.layers)
-        {
-            let (id, diff_id, blob) = (*id, *diff_id, Some(blob.clone()));
-            layers.push(ImageLayer { id, diff_id, blob, created: None });
-        }
-        let image = image::Image { config: image.config, layers, epoch: None };
+        let image = assembled(&image, &fetched);
         let product = Product { images: vec![(image.config.platform(), image)], is_index: false };
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         exporter.export(&product, &Output::new(OutputKind::Tar, Some(dest.clone())), &[])?;

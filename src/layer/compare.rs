@@ -6,15 +6,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::include_parents;
+use super::edit::{drop_touched, include_parents};
 use super::{Change, Changes, Kind, LinkGroup, Node, Tree, TreePath};
 
 impl Tree {
-    /// Returns the changes that make this tree of `base`. The root directory itself is not compared.
+    /// Returns the changes that make this tree of `base`. The root directory itself is not compared, and that a
+    /// directory has another time is no change unless something beneath it changes.
     pub fn changes_since(&self, base: &Tree) -> Changes {
         let mut comparison = Comparison::default();
         comparison.children(&TreePath::root(), Some(base.root()), self.root());
+        comparison.touch_relinked(base, self);
         let mut changes = comparison.changes(self);
+        drop_touched(&mut changes, base);
         include_parents(&mut changes, self);
         changes
     }
@@ -25,6 +28,8 @@ struct Comparison<'a> {
     removed: Vec<TreePath>,
     put: Vec<(TreePath, &'a Node)>,
     touched: HashSet<LinkGroup>,
+    /// What the names of files share that look alike in both trees but were linked anew.
+    relinked: HashSet<(LinkGroup, LinkGroup)>,
 }
 
 impl<'a> Comparison<'a> {
@@ -55,10 +60,24 @@ impl<'a> Comparison<'a> {
         if !same {
             self.put.push((path.clone(), new));
             self.touched.extend(new.group().cloned());
+        } else if let Some((old, new)) = old.and_then(Node::group).zip(new.group())
+            && old != new
+        {
+            self.relinked.insert((old.clone(), new.clone()));
         }
         if new.is_directory() {
             self.children(&path, old.filter(|old| old.is_directory()), new);
         }
+    }
+
+    /// Files that were linked anew are put unless they have the very names that they had.
+    fn touch_relinked(&mut self, base: &Tree, tree: &Tree) {
+        if self.relinked.is_empty() {
+            return;
+        }
+        let (before, after) = (base.link_names(), tree.link_names());
+        let differ = |(old, new): &&(LinkGroup, LinkGroup)| before.get(old) != after.get(new);
+        self.touched.extend(self.relinked.iter().filter(differ).map(|(_, new)| new.clone()));
     }
 
     fn changes(mut self, tree: &'a Tree) -> Changes {
@@ -96,6 +115,30 @@ mod tests {
 
     fn path(text: &str) -> TreePath {
         TreePath::clean(text).unwrap()
+    }
+
+    #[test]
+    fn what_was_linked_anew_is_not_taken_for_what_it_was() {
+        let file = Kind::Symlink { target: b"x".to_vec() };
+        let both = |other: &str| {
+            let mut changes = Changes::new();
+            changes.put(path("a"), file.clone(), Metadata::default());
+            changes.put(path(other), Kind::Hardlink { to: path("a") }, Metadata::default());
+            changes
+        };
+        let apply = |tree: &Tree, changes: &Changes| {
+            tree.apply(changes, &super::super::Nowhere::shared()).unwrap()
+        };
+        let base = apply(&Tree::empty(), &both("b"));
+        assert!(apply(&base, &both("b")).changes_since(&base).is_empty());
+        // `a` becomes another file, linked with `c` for a while, and `b` stays what it was.
+        let mut removal = Changes::new();
+        removal.insert(path("c"), Change::Remove);
+        let tree = apply(&apply(&base, &both("c")), &removal);
+        let changes = tree.changes_since(&base);
+        assert_eq!(changes.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), ["/a"]);
+        let names = apply(&base, &changes).link_names();
+        assert_eq!(names.into_values().collect::<Vec<_>>(), [[path("b")]]);
     }
 
     #[test]

@@ -257,23 +257,13 @@ impl Edit {
             return;
         }
         let base = &self.base;
-        let names = self.base_names.get_or_insert_with(|| names_by_group(base));
+        let names = self.base_names.get_or_insert_with(|| base.link_names());
         let still = |name: &&TreePath| {
             self.tree.get(name).and_then(Node::group).is_some_and(|other| other == group)
         };
         let names = names.get(group).into_iter().flatten();
         self.touched.extend(names.filter(still).cloned());
     }
-}
-
-fn names_by_group(tree: &Tree) -> HashMap<LinkGroup, Vec<TreePath>> {
-    let mut names: HashMap<LinkGroup, Vec<TreePath>> = HashMap::new();
-    for (path, node) in tree.walk(&TreePath::root()) {
-        if let Some(group) = node.group() {
-            names.entry(group.clone()).or_default().push(path);
-        }
-    }
-    names
 }
 
 /// Records what directories of the base have and their successors do not.

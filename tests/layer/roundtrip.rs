@@ -17,7 +17,7 @@ use super::{Memory, file, flavour, meta, pack_all, path};
 
 /// One thing done to a tree.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Put(String, Kind, Metadata),
     Link(String, String),
     Remove(String),
@@ -49,7 +49,7 @@ fn metas() -> impl Strategy<Value = Metadata> {
     )
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let kind = prop_oneof![
         3 => "[xyz]{0,9}".prop_map(|text| file(text.as_bytes())),
         2 => Just(Kind::Directory),
@@ -76,7 +76,7 @@ impl Contents for AnyText {
     }
 }
 
-fn edit(base: Tree, steps: &[Step], texts: &Texts) -> (Tree, Changes) {
+pub(super) fn edit(base: Tree, steps: &[Step], texts: &Texts) -> (Tree, Changes) {
     let mut edit = Edit::new(base);
     for step in steps {
         // What does not fit is refused, and the edit goes on.
@@ -93,10 +93,10 @@ fn edit(base: Tree, steps: &[Step], texts: &Texts) -> (Tree, Changes) {
 }
 
 /// The texts of the files, found again by digest.
-struct Texts(std::collections::HashMap<kiln::digest::ContentDigest, String>);
+pub(super) struct Texts(std::collections::HashMap<kiln::digest::ContentDigest, String>);
 
 impl Texts {
-    fn all() -> Self {
+    pub(super) fn all() -> Self {
         let mut texts = vec![String::new()];
         let mut all = texts.clone();
         for _ in 0..9 {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod debian;
 pub(crate) mod docker;
 pub(crate) mod podman;
 pub(crate) mod tars;

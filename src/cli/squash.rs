@@ -1,0 +1,97 @@
+//! `kiln squash`: an image with fewer layers and the same files.
+
+use clap::Args;
+use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::images::{Squash, Squashed};
+use kiln::oci::Reference;
+
+use super::{Done, Session, answer, enter_sandbox, say, text};
+
+/// The variable that says what time it is for what is made.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The image
+    image: String,
+    /// Name the result
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Vec<String>,
+    /// Keep the layers up to this one, and merge those above it: a number of `kiln layers`, the beginning of a diff id,
+    /// or an image that this one is built on [default: no layer is kept]
+    #[arg(long, value_name = "LAYER|BASE")]
+    from: Option<String>,
+    /// The time of the merged layer and of the image [default: $SOURCE_DATE_EPOCH, or the image's own time]
+    #[arg(long, value_name = "SECONDS")]
+    source_date_epoch: Option<String>,
+    /// Give files of the merged layer that are younger than SOURCE_DATE_EPOCH that time
+    #[arg(long)]
+    rewrite_timestamp: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(flags: &Flags, session: &Session) -> Done {
+    let names: Vec<Reference> = flags.tag.iter().map(|tag| name(tag)).collect::<Result<_, _>>()?;
+    let epoch = epoch(flags, session)?;
+    if flags.rewrite_timestamp && epoch.is_none() {
+        let hint = format!("give `--source-date-epoch SECONDS` or set {EPOCH}");
+        let message = "`--rewrite-timestamp` needs a time";
+        return Err(Diagnostic::new(Blame::Input, message).hint(Some(hint)).into());
+    }
+    let state = session.state_root()?;
+    enter_sandbox()?;
+    let squashed = super::library_at(&state)?.squash(&Squash {
+        image: &flags.image,
+        from: flags.from.as_deref(),
+        names: &names,
+        epoch,
+        rewrite_timestamp: flags.rewrite_timestamp,
+    })?;
+    say(&summary(&squashed, &names));
+    Ok(answer(&format!("{}\n", squashed.id))?)
+}
+
+fn name(text: &str) -> Result<Reference, Diagnostic> {
+    let named = Reference::parse(text).map(Reference::or_latest);
+    named.map_err(|error| {
+        Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()).causes_of(&error)
+    })
+}
+
+fn epoch(flags: &Flags, session: &Session) -> Result<Option<i64>, Diagnostic> {
+    let given = flags.source_date_epoch.clone().or_else(|| session.environment.set(EPOCH));
+    let Some(word) = given.filter(|word| !word.is_empty()) else { return Ok(None) };
+    let seconds = word.parse().ok();
+    let seconds = seconds.filter(|seconds| jiff::Timestamp::from_second(*seconds).is_ok());
+    seconds.map(Some).ok_or_else(|| {
+        Diagnostic::new(Blame::Input, format!("invalid {EPOCH} `{word}`"))
+            .hint(Some("give it as seconds since 1970-01-01".to_owned()))
+    })
+}
+
+fn summary(squashed: &Squashed, names: &[Reference]) -> String {
+    let Squashed { before, after, kept, .. } = squashed;
+    let layers = |count: usize| match count {
+        1 => "1 layer".to_owned(),
+        count => format!("{count} layers"),
+    };
+    let [old, new] = [before.bytes, after.bytes].map(text::bytes);
+    let saved = match before.bytes.checked_sub(after.bytes) {
+        Some(0) => "nothing to save".to_owned(),
+        Some(saved) => format!("{} saved", text::bytes(saved)),
+        None => format!("{} more", text::bytes(after.bytes - before.bytes)),
+    };
+    let mut said = format!(
+        "{} of {old} -> {} of {new} uncompressed, {saved}\n",
+        layers(before.count),
+        layers(after.count)
+    );
+    if *kept > 0 {
+        said += &format!("  kept      {}\n", layers(*kept));
+    }
+    said += &format!("  manifest  {}\n", squashed.manifest);
+    for name in names {
+        said += &format!("  name      {name}\n");
+    }
+    said
+}
