@@ -5,6 +5,7 @@
 //! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod config_files;
 mod docker;
 mod environment;
 mod excerpt;
@@ -13,11 +14,13 @@ mod history;
 mod images;
 mod inspect;
 mod interrupt;
+mod network;
 mod paint;
 mod panics;
 mod progress;
 mod report;
 mod run;
+mod secret_prompt;
 mod settle;
 mod table;
 mod text;

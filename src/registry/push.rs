@@ -36,7 +36,8 @@ impl Client {
         from: &Reference,
         digest: Digest,
     ) -> Result<bool, RegistryError> {
-        if from.domain() != repository.domain() {
+        let from = self.written_to(from)?;
+        if from.domain() != self.written_to(repository)?.domain() {
             return Ok(false);
         }
         let path = format!(
