@@ -87,8 +87,8 @@ fn request_of(store: &Store, name: &str) -> Result<ImageRequest, Vec<Diagnostic>
         }
         ([id], named) if is_whole || named.is_none() => Ok(request(ImageLocation::Manifest(*id))),
         _ => {
-            let reference = reference.map_err(|error| input(error.to_string(), error.hint()))?;
-            Ok(request(ImageLocation::Reference(reference)))
+            let location = ImageLocation::named(name);
+            location.map(request).map_err(|error| input(error.to_string(), error.hint()))
         }
     }
 }
@@ -120,10 +120,12 @@ pub fn local_images(state: &Path) -> Result<Vec<(Reference, Image)>, Vec<Diagnos
 pub fn local_image(state: &Path, name: &str) -> Result<Image, Vec<Diagnostic>> {
     let store = open(state)?;
     let digest = match request_of(&store, name)?.location {
-        ImageLocation::Reference(reference) => match reference.digest() {
-            Some(digest) => Some(digest).filter(|digest| store.blob_size(digest).is_some()),
-            None => names::tag(&store, &reference).map_err(|error| machine(&error))?,
-        },
+        ImageLocation::Reference(reference) | ImageLocation::Short(reference) => {
+            match reference.digest() {
+                Some(digest) => Some(digest).filter(|digest| store.blob_size(digest).is_some()),
+                None => names::tag(&store, &reference).map_err(|error| machine(&error))?,
+            }
+        }
         ImageLocation::Manifest(digest) => Some(digest),
         ImageLocation::Layout(..) => None,
     };

@@ -39,7 +39,6 @@ pub(super) fn source(error: &SourceError) -> Vec<Diagnostic> {
 }
 
 fn blame_of(error: &SourceError) -> Blame {
-    use crate::registry::RegistryError;
     match error {
         _ if full_disk(error).is_some() => Blame::Machine,
         SourceError::Ignore { .. }
@@ -47,10 +46,8 @@ fn blame_of(error: &SourceError) -> Blame {
         | SourceError::Checksum { .. }
         | SourceError::Layer(_)
         | SourceError::Document(_)
-        | SourceError::BadLayer { .. }
-        | SourceError::Registry(RegistryError::NotFound(_) | RegistryError::Denied { .. }) => {
-            Blame::Input
-        }
+        | SourceError::BadLayer { .. } => Blame::Input,
+        SourceError::Registry(error) if error.is_refusal() => Blame::Input,
         SourceError::Path(error) if error.is_not_found() => Blame::Input,
         SourceError::Refused { status: 400..500, .. } => Blame::Input,
         SourceError::Path(_)

@@ -4,6 +4,8 @@
 //! kept as a blob, decompressed and unpacked in one pass. Layers that the store has under the same chain are not
 //! fetched. Nothing of a layer is used before its digest and its diff id have been compared.
 
+mod short_name;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
-use crate::registry::{Client, RegistryError};
+use crate::registry::Client;
 use crate::snapshot::{LayerId, Snapshots};
 use crate::store::{Store, StoreError};
 
@@ -82,6 +84,7 @@ impl<'a> Images<'a> {
             ImageLocation::Reference(reference) => {
                 self.by_reference(reference, &request.platform)?
             }
+            ImageLocation::Short(reference) => self.by_short_name(reference, &request.platform)?,
             ImageLocation::Manifest(digest) => {
                 let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
                 self.image_of(*digest, &request.platform, Origin::Store, &read)?
@@ -114,9 +117,9 @@ impl<'a> Images<'a> {
         }
         match self.in_registry(&reference, platform) {
             // A name that only this machine has cannot be pulled. Any other failure must not pass for an answer.
-            Err(SourceError::Registry(
-                error @ (RegistryError::NotFound(_) | RegistryError::Denied { .. }),
-            )) if self.pull => self.in_store(&reference, platform)?.ok_or_else(|| error.into()),
+            Err(SourceError::Registry(error)) if self.pull && error.is_refusal() => {
+                self.in_store(&reference, platform)?.ok_or_else(|| error.into())
+            }
             found => found,
         }
     }
