@@ -14,13 +14,15 @@ mod history;
 mod images;
 mod inspect;
 mod interrupt;
+mod login;
+mod logout;
 mod network;
 mod paint;
 mod panics;
 mod progress;
 mod report;
 mod run;
-mod secret_prompt;
+mod secret;
 mod settle;
 mod table;
 mod text;
@@ -59,6 +61,10 @@ enum Command {
     Inspect(inspect::Flags),
     /// Show how an image was made
     History(history::Flags),
+    /// Check a name and a password with a registry, and keep them
+    Login(login::Flags),
+    /// Forget the credentials of a registry
+    Logout(logout::Flags),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -163,6 +169,8 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Images(flags) => images::run(flags, session),
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
+        Command::Login(flags) => login::run(flags, session),
+        Command::Logout(flags) => logout::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),

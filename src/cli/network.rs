@@ -4,7 +4,6 @@
 //! those of podman and buildah.
 
 use std::error::Error as _;
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,45 +17,35 @@ use super::build::boolean;
 use super::config_files::{RegistriesFiles, auth_files, certificate_directories};
 use super::docker::proxies;
 use super::environment::Environment;
-use super::secret_prompt;
+use super::secret::{self, Secret};
+
+/// How registries are reached, and with which credentials.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RegistryFlags {
+    #[command(flatten)]
+    reach: ReachFlags,
+    /// The credentials of the registry; a password that is left out is asked for
+    #[arg(long, value_name = "USER[:PASSWORD]", help_heading = HEADING)]
+    creds: Option<Secret>,
+}
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "How registries are reached")]
-pub(crate) struct RegistryFlags {
+pub(super) struct ReachFlags {
     /// Whether registries must prove who they are; `false` also allows plain HTTP
     /// [default: as registries.conf says, else true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
-          default_missing_value = "true")]
+          default_missing_value = "true", help_heading = HEADING)]
     tls_verify: Option<bool>,
     /// The file of credentials [default: $REGISTRY_AUTH_FILE, else podman's and docker's]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     authfile: Option<PathBuf>,
     /// Trust and show the certificates of this directory: *.crt, *.cert with *.key
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = HEADING)]
     cert_dir: Option<PathBuf>,
-    /// The credentials of the registry; a password that is left out is asked for
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<Creds>,
 }
 
-/// What `--creds` says; it does not show.
-#[derive(Clone)]
-struct Creds(String);
-
-impl fmt::Debug for Creds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Creds(…)")
-    }
-}
-
-impl std::str::FromStr for Creds {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
+const HEADING: &str = "How registries are reached";
 
 impl RegistryFlags {
     /// Returns how registries are reached, and what the user should be warned of.
@@ -64,27 +53,43 @@ impl RegistryFlags {
         &self,
         session: &Session,
     ) -> Result<(Settings, Vec<String>), Diagnostic> {
-        let environment = &session.environment;
         let mut warnings = Vec::new();
         let settings = Settings {
-            auth_files: self.auth_files(environment, &mut warnings)?,
+            auth_files: self.reach.read_auth_files(&session.environment, &mut warnings)?,
             credential: self.creds.as_ref().map(credential).transpose()?,
+            ..self.reach.settings(session)?
+        };
+        Ok((settings, warnings))
+    }
+}
+
+impl ReachFlags {
+    /// Returns how registries are reached, without any credentials.
+    pub(super) fn settings(&self, session: &Session) -> Result<Settings, Diagnostic> {
+        let environment = &session.environment;
+        Ok(Settings {
+            auth_files: Vec::new(),
+            credential: None,
             registries: registries(environment)?,
             verify: self.tls_verify,
             certificates: self.certificates(environment)?,
             proxies: proxies(environment),
-        };
-        Ok((settings, warnings))
+        })
     }
 
-    /// Returns the only file of credentials that counts, if one is named.
-    pub(super) fn named_auth_file(&self, environment: &Environment) -> Option<PathBuf> {
-        self.authfile.clone().or_else(|| environment.path("REGISTRY_AUTH_FILE"))
+    /// Returns the files that may have credentials, in the order in which they are asked; the second says whether
+    /// the user named the one that there is.
+    pub(super) fn auth_files(&self, environment: &Environment) -> (Vec<PathBuf>, bool) {
+        let named = self.authfile.clone().or_else(|| environment.path("REGISTRY_AUTH_FILE"));
+        match named {
+            Some(path) => (vec![path], true),
+            None => (auth_files(environment), false),
+        }
     }
 
     /// Reads the files of credentials. One that cannot be read is only worth a warning, unless it is asked for: most
     /// images need no credentials.
-    fn auth_files(
+    fn read_auth_files(
         &self,
         environment: &Environment,
         warnings: &mut Vec<String>,
@@ -95,10 +100,6 @@ impl RegistryFlags {
             })?;
             return Ok(vec![AuthFile { path: path.clone(), bytes }]);
         }
-        let paths = match self.named_auth_file(environment) {
-            Some(path) => vec![path],
-            None => auth_files(environment),
-        };
         let read = |path: PathBuf| match read_if_present(&path) {
             Ok(bytes) => Some(AuthFile { bytes: bytes?, path }),
             Err(error) => {
@@ -107,7 +108,7 @@ impl RegistryFlags {
                 None
             }
         };
-        Ok(paths.into_iter().filter_map(read).collect())
+        Ok(self.auth_files(environment).0.into_iter().filter_map(read).collect())
     }
 
     fn certificates(&self, environment: &Environment) -> Result<Certificates, Diagnostic> {
@@ -131,10 +132,10 @@ impl RegistryFlags {
 }
 
 /// `USER:PASSWORD`, or `USER` whose password the terminal is asked for.
-fn credential(Creds(text): &Creds) -> Result<Credential, Diagnostic> {
+fn credential(Secret(text): &Secret) -> Result<Credential, Diagnostic> {
     let (username, password) = match text.split_once(':') {
         Some((username, password)) => (username, password.to_owned()),
-        None => (text.as_str(), secret_prompt::password()?),
+        None => (text.as_str(), secret::password()?),
     };
     if username.is_empty() {
         let hint = Some("write `--creds USER:PASSWORD`".to_owned());

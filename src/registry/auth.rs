@@ -231,7 +231,10 @@ fn fetch(
 /// The fields of the OAuth 2 request.
 fn oauth(credential: &Credential, service: Option<&str>, scopes: &[&str]) -> String {
     let scopes = scopes.join(" ");
-    let mut fields = vec![("client_id", CLIENT_ID), ("scope", &scopes)];
+    let mut fields = vec![("client_id", CLIENT_ID)];
+    if !scopes.is_empty() {
+        fields.push(("scope", &scopes));
+    }
     fields.extend(service.map(|service| ("service", service)));
     match credential {
         Credential::Password { username, password } => fields.extend([

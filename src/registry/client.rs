@@ -176,6 +176,10 @@ impl Client {
         retry.run(cancel, attempt)
     }
 
+    pub(super) fn agent(&self) -> &Agent {
+        &self.0.agent
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.0.options
     }
@@ -391,7 +395,7 @@ pub(super) fn status_error(response: Response) -> RegistryError {
 }
 
 /// Returns `: ` and what the server says in one line, or nothing.
-fn message(response: Response) -> String {
+pub(super) fn message(response: Response) -> String {
     let bytes = response.read_all(MESSAGE_LIMIT).unwrap_or_default();
     let said = match serde_json::from_slice::<serde_json::Value>(&bytes) {
         Ok(value) => {

@@ -77,9 +77,9 @@ pub struct DockerConfig {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct File {
-    auths: BTreeMap<String, Option<Entry>>,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
     #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    helpers: Option<BTreeMap<String, String>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -104,12 +104,16 @@ impl DockerConfig {
             column: error.column(),
         })?;
         let mut entries = BTreeMap::new();
-        for (key, entry) in file.auths {
+        for (key, entry) in file.auths.unwrap_or_default() {
             if let Some(credential) = entry.unwrap_or_default().credential(path, &key)? {
                 entries.insert(key, credential);
             }
         }
-        Ok(Self { entries, helpers: file.helpers, store: file.store.filter(|it| !it.is_empty()) })
+        Ok(Self {
+            entries,
+            helpers: file.helpers.unwrap_or_default(),
+            store: file.store.filter(|it| !it.is_empty()),
+        })
     }
 
     /// Returns the credentials that the file itself holds for a repository: those of the longest key that names it or
@@ -133,6 +137,11 @@ impl DockerConfig {
             None => (self.store.as_ref()?, domain),
         };
         (!name.is_empty()).then(|| Helper { name: name.clone(), server: server.to_owned() })
+    }
+
+    /// Returns the registries that have a program of their own.
+    pub(super) fn helped(&self) -> impl Iterator<Item = String> {
+        self.helpers.iter().filter(|(_, name)| !name.is_empty()).map(|(key, _)| normal(key))
     }
 }
 

@@ -10,12 +10,14 @@
 
 pub mod agent;
 mod auth;
+mod auth_file;
 mod blob;
 mod client;
 mod config;
 mod credential_helper;
 mod credentials;
 mod endpoint;
+mod login;
 mod mirrors;
 mod push;
 mod registries;
@@ -24,6 +26,7 @@ mod url;
 mod web;
 
 pub use auth::Credential;
+pub use auth_file::AuthFileEdit;
 pub use blob::BlobReader;
 pub use client::{Client, CredentialLookup, Fetched, Options};
 pub use config::{AuthFile, ConfigError, DockerConfig};

@@ -1,5 +1,6 @@
-//! Asking for a name and for a password, which is not shown while it is typed.
+//! Names and passwords: asked for without showing what is typed, and not shown where flags are.
 
+use std::fmt;
 use std::io::{BufRead, Read, Write};
 use std::os::fd::AsFd;
 
@@ -8,6 +9,22 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, t
 
 /// The longest that is read, in bytes.
 const LIMIT: u64 = 64 << 10;
+
+/// A flag's value that must not be seen anywhere.
+#[derive(Clone)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 /// Asks for a name; empty: the user only pressed return.
 pub(super) fn name(question: &str) -> Result<String, Diagnostic> {
@@ -26,8 +43,8 @@ pub(super) fn name(question: &str) -> Result<String, Diagnostic> {
 pub(super) fn password() -> Result<String, Diagnostic> {
     let stdin = std::io::stdin();
     needs_terminal(&stdin)?;
-    ask("Password: ")?;
     let hidden = Hidden::new(&stdin).map_err(unreadable)?;
+    ask("Password: ")?;
     let typed = typed(&mut stdin.lock());
     drop(hidden);
     super::say("\n");
