@@ -48,7 +48,8 @@ pub(super) fn certificate_directories(environment: &Environment) -> Vec<PathBuf>
 
 impl RegistriesFiles {
     /// Finds them: the file that a variable names, or else the first that there is of the user's, the administrator's
-    /// and the distribution's, and after it the drop-ins, sorted by name; last what another variable names.
+    /// and the distribution's, and after it the drop-ins, sorted by name; then what another variable names, and last
+    /// the names that podman's users have chosen.
     pub(super) fn find(environment: &Environment) -> Self {
         let own = containers_directory(environment);
         let system = [environment.etc().join("containers"), "/usr/share/containers".into()];
@@ -69,8 +70,20 @@ impl RegistriesFiles {
         }
         let further = environment.path("CONTAINERS_REGISTRIES_CONF_OVERRIDE");
         files.extend(further.map(|it| (it, true)));
+        files.extend(chosen_aliases(environment).map(|it| (it, false)));
         Self { files }
     }
+}
+
+/// Where podman keeps what its users have chosen for short names.
+fn chosen_aliases(environment: &Environment) -> Option<PathBuf> {
+    let cache = match environment.user() {
+        0 => PathBuf::from("/var/cache"),
+        _ => environment
+            .path("XDG_CACHE_HOME")
+            .or_else(|| Some(environment.path("HOME")?.join(".cache")))?,
+    };
+    Some(cache.join("containers/short-name-aliases.conf"))
 }
 
 /// Drop-ins for root alone, or for everybody else, or for one user.
@@ -138,7 +151,11 @@ mod tests {
             let variables = [&[("HOME", home.as_str())], pairs].concat();
             let environment = Environment::of(&variables).with_etc(&etc);
             let files = RegistriesFiles::find(&environment).files;
-            files.into_iter().filter(|(path, _)| !path.starts_with("/usr")).collect::<Vec<_>>()
+            let (last, files) = files.split_last().unwrap();
+            let chosen = format!("{home}/.cache/containers/short-name-aliases.conf");
+            assert_eq!(*last, (PathBuf::from(chosen), false));
+            let of_test = files.iter().filter(|(path, _)| !path.starts_with("/usr"));
+            of_test.cloned().collect::<Vec<_>>()
         };
         assert_eq!(found(&[]), []);
         let main = make("etc/containers/registries.conf");

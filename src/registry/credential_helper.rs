@@ -116,14 +116,7 @@ impl Helper {
             }
             said => said?,
         };
-        let entry: Entry =
-            serde_json::from_slice(&said).map_err(|_| self.wrong("answers no credentials"))?;
-        let Entry { username, secret, .. } = entry;
-        Ok(match (username.as_str(), secret.is_empty()) {
-            (_, true) => None,
-            (TOKEN_USER, false) => Some(Credential::IdentityToken(secret)),
-            (_, false) => Some(Credential::Password { username, password: secret }),
-        })
+        credential(&said).map_err(|_| self.wrong("answers no credentials"))
     }
 
     /// Gives it credentials to keep.
@@ -213,6 +206,18 @@ impl Helper {
     }
 }
 
+/// Reads what a helper answers.
+fn credential(said: &[u8]) -> serde_json::Result<Option<Credential>> {
+    let Entry { username, secret, .. } = serde_json::from_slice(said)?;
+    Ok(match (username.as_str(), secret.is_empty()) {
+        (_, true) => None,
+        (TOKEN_USER, false) => Some(Credential::IdentityToken(secret)),
+        (_, false) => Some(Credential::Password { username, password: secret }),
+    })
+}
+
+/// Why nothing was heard.
+#[derive(Debug)]
 enum Silence {
     Late,
     Canceled,
@@ -274,6 +279,37 @@ mod tests {
         let expected = "cannot find the credential helper `docker-credential-no-such` that is configured for `r.io`";
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().unwrap().contains("docker-credential-no-such"));
+    }
+
+    #[test]
+    fn answers_are_passwords_or_tokens() {
+        let read = |text: &str| credential(text.as_bytes()).ok();
+        let password = Credential::Password { username: "me".to_owned(), password: "p".to_owned() };
+        assert_eq!(
+            read(r#"{"ServerURL":"r.io","Username":"me","Secret":"p"}"#),
+            Some(Some(password))
+        );
+        let token = Credential::IdentityToken("t".to_owned());
+        assert_eq!(read(r#"{"Username":"<token>","Secret":"t"}"#), Some(Some(token)));
+        assert_eq!(read(r#"{"Username":"","Secret":""}"#), Some(None));
+        assert_eq!(read("p"), None);
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_not_waited_for() {
+        let mut child = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let (mut late, cancel) = (Command::new("sleep"), Cancel::new());
+        let mut late = late.arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let silence = heard(late.stdout.take().unwrap(), Duration::ZERO, &cancel);
+        assert!(matches!(silence, Err(Silence::Late)), "{silence:?}");
+        cancel.cancel();
+        let silence = heard(child.stdout.take().unwrap(), TIMEOUT, &cancel);
+        assert!(matches!(silence, Err(Silence::Canceled)), "{silence:?}");
+        assert!(!ends(&mut child, Duration::ZERO));
+        for mut child in [child, late] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]

@@ -102,7 +102,9 @@ impl Registries {
             let there = table.rewrite(reference, &mirror.location)?;
             places.push(self.place(there, mirror.insecure));
         }
-        places.push(self.place(table.rewrite(reference, &table.location)?, table.insecure));
+        let own = self.place(table.rewrite(reference, &table.location)?, table.insecure);
+        let forbidden = table.blocked.then(|| table.origin.clone());
+        places.push(Place { blocked: forbidden.or(own.blocked.clone()), ..own });
         Ok(places)
     }
 

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::fake::{Fake, Reply};
 use crate::server::{Registry, Setup, tool};
 use crate::support::{Ended, Kiln, ended};
 use crate::{build_on, clean, dead, push_base, with};
@@ -269,4 +270,30 @@ fn a_password_that_is_typed_is_not_shown() {
     assert!(shown.contains("kate") && !shown.contains("s3cret"), "{shown}");
     let file = kiln.path("home/.docker/config.json");
     assert_eq!(json_of(&file)["auths"][&registry.host]["auth"], "a2F0ZTpwYXNzOnMzY3JldA==");
+}
+
+#[test]
+fn a_token_server_judges_too() {
+    let fake = Fake::start_whole(|seen| {
+        let challenge =
+            format!("Bearer realm=\"http://{}/token\",service=\"r\"", seen.header("host").unwrap());
+        let token = seen.path.starts_with("/token");
+        match (token, seen.header("authorization")) {
+            (true, _) if seen.body.contains("password=good") => {
+                Reply::new(200, r#"{"access_token":"it"}"#)
+            }
+            (true, _) => Reply::new(401, ""),
+            (false, Some("Bearer it")) => Reply::new(200, "{}"),
+            (false, _) => Reply::new(401, "").header("www-authenticate", challenge),
+        }
+    });
+    let kiln = Kiln::new();
+    let words = ["login", "-u", USER, "--password-stdin", &fake.host()];
+    let wrong = fed(&kiln, &words, "wr0ng", &[]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+    assert!(wrong.error().contains("the token server refuses the credentials"), "{}", wrong.stderr);
+    let right = fed(&kiln, &words, "good", &[]);
+    assert_eq!((right.code, right.stdout.as_str()), (Some(0), "Login Succeeded\n"));
+    let body = "client_id=kiln&service=r&grant_type=password&username=kate&password=good";
+    assert!(fake.seen().iter().any(|seen| seen.body == body), "{:?}", fake.seen());
 }

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
+#[path = "../registry/fake.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod fake;
 mod logins;
 mod mirrors;
 mod proxy;

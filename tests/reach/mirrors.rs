@@ -1,8 +1,13 @@
 //! `registries.conf`: where an image is looked for, and what a short name means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::server::{Registry, Setup};
+use kiln::event::Cancel;
+use kiln::oci::{Content, Descriptor, Family, Manifest, media_type};
+use kiln::registry::{Client, Registries, Settings, Web};
+
+use crate::fake::{Fake, Reply};
+use crate::server::{Registry, Setup, tool};
 use crate::support::{Ended, Kiln};
 use crate::{build_on, dead, push_base};
 
@@ -157,4 +162,85 @@ fn a_configuration_that_cannot_be_used_is_an_error() {
         kiln.path("registries.conf").display()
     );
     assert!(ended.code == Some(2) && ended.error().starts_with(&expected), "{}", ended.stderr);
+}
+
+#[test]
+fn a_mirror_may_serve_tags_or_digests_alone() {
+    let (mirror, origin) = (Registry::start(&Setup::Plain), Registry::start(&Setup::Plain));
+    push_base(&format!("{}/only/here:1", mirror.host), &[]);
+    push_base(&format!("{}/both:1", origin.host), &[]);
+    let text = |only: &str| {
+        let further = format!(
+            "[[registry.mirror]]\nlocation = \"{}\"\npull-from-mirror = \"{only}\"\n",
+            mirror.host
+        );
+        table("example.test", &origin.host, &further)
+    };
+    // What its tag means has digests, and they are nowhere else.
+    let tags = build(&Kiln::new(), "example.test/only/here:1", &text("tag-only"));
+    assert_eq!(tags.code, Some(0), "{}", tags.stderr);
+    let digests = build(&Kiln::new(), "example.test/only/here:1", &text("digest-only"));
+    assert_eq!(digests.code, Some(2), "{}", digests.stderr);
+    let raw = [
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        &format!("docker://{}/only/here:1", mirror.host),
+    ];
+    let digest = kiln::digest::Digest::of(tool("skopeo", "skopeo", &raw).as_bytes());
+    let name = format!("example.test/only/here@{digest}");
+    assert_eq!(build(&Kiln::new(), &name, &text("digest-only")).code, Some(0));
+    assert_eq!(build(&Kiln::new(), &name, &text("tag-only")).code, Some(2));
+    for only in ["tag-only", "digest-only"] {
+        let both = build(&Kiln::new(), "example.test/both:1", &text(only));
+        assert_eq!(both.code, Some(0), "{only}: {}", both.stderr);
+    }
+}
+
+#[test]
+fn a_mirror_with_wrong_bytes_is_passed_over() {
+    let registry = Registry::start(&Setup::Plain);
+    push_base(&format!("{}/base:1", registry.host), &[]);
+    let digest = kiln::digest::Digest::of(b"other");
+    let wrong = Fake::start(move |_| {
+        Reply::new(200, "{\"schemaVersion\":2}").header("docker-content-digest", digest)
+    });
+    let text = table("example.test", &registry.host, &mirror(&wrong.host()));
+    let ended = build(&Kiln::new(), "example.test/base:1", &text);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!wrong.seen().is_empty());
+}
+
+/// A client that the configuration sends elsewhere.
+fn client(text: &str) -> Client {
+    let registries = Registries::parse(Path::new("/r.conf"), text).unwrap();
+    let settings = Settings { registries, ..Settings::default() };
+    Web::new(&settings, &Cancel::new()).unwrap().client
+}
+
+#[test]
+fn what_is_written_goes_to_the_location_alone() {
+    let (registry, other) = (Registry::start(&Setup::Plain), Registry::start(&Setup::Plain));
+    let text = table("example.test", &format!("{}/y", registry.host), &mirror(&other.host))
+        + &table("other.test", &format!("{}/z", registry.host), "");
+    let client = client(&text);
+    let name = |text: &str| kiln::oci::Reference::parse(text).unwrap();
+    let target = name("example.test/x:1");
+    let config = Descriptor::of(media_type(Content::Config, Family::Oci).unwrap(), b"{}");
+    let open = || Ok(Box::new(&b"{}"[..]) as _);
+    client.upload_blob(&target, &config, &open).unwrap();
+    assert!(client.has_blob(&target, config.digest).unwrap());
+    let elsewhere = name("other.test/w:1");
+    assert!(client.mount_blob(&elsewhere, &target, config.digest).unwrap());
+    let manifest = Manifest::new(Family::Oci, config, Vec::new());
+    let media_type = media_type(Content::Manifest, Family::Oci).unwrap();
+    for (to, place) in [(target, "y/x"), (elsewhere, "z/w")] {
+        client.put_manifest(&to, &media_type, &manifest.to_bytes()).unwrap();
+        let there = format!("docker://{}/{place}:1", registry.host);
+        let raw = tool("skopeo", "skopeo", &["inspect", "--raw", "--tls-verify=false", &there]);
+        assert_eq!(raw.as_bytes(), manifest.to_bytes());
+    }
+    let blocked = self::client(&table("example.test", "b.test", "blocked = true"));
+    let error = blocked.has_blob(&name("example.test/x"), manifest.config.digest).unwrap_err();
+    assert_eq!(error.to_string(), "`b.test/x` is blocked by `/r.conf`");
 }

@@ -100,6 +100,10 @@ fn a_location_has_the_settings_of_its_own_table() {
     assert_eq!(found, ["hub.corp:5000/library/alpine:3"]);
     assert_eq!(places(&registries, "q.io/x", Purpose::PullTag), ["m.io/q/x!#", "q.io/x"]);
     assert!(registries.is_insecure("m.io"));
+    // A name is forbidden wherever it leads.
+    let blocked = parsed("[[registry]]\nprefix = 'b.io'\nlocation = 'q.io'\nblocked = true\n");
+    assert_eq!(places(&blocked, "b.io/x", Purpose::Push), ["q.io/x#"]);
+    assert_eq!(places(&blocked, "q.io/x", Purpose::Push), ["q.io/x"]);
 }
 
 #[test]
