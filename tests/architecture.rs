@@ -21,7 +21,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("blake3", &["digest.rs"]),
     ("ureq", &["registry/", "source/"]),
     ("rustls", &["registry/", "source/"]),
-    ("rustls_native_certs", &["registry/", "source/"]),
+    ("toml", &["registry/"]),
     ("oci_spec", &["oci/"]),
     ("libc", &["sandbox/"]),
     ("clap", &["cli/", "main.rs"]),

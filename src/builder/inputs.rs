@@ -16,7 +16,7 @@ use crate::graph::{
     RunMountKind, RunNetwork, context_key,
 };
 use crate::layer::{LastLink, Tree, TreePath};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Platform, Reference, ReferenceError};
 use crate::solve::ContextFiles;
 use crate::source::archive;
 use crate::source::context::{LocalContext, find_ignore_file};
@@ -248,10 +248,11 @@ fn no_dockerfile(name: &str) -> Vec<Diagnostic> {
 }
 
 fn reference(text: &str) -> Checked<Reference> {
-    Reference::parse(text).map(Reference::or_latest).map_err(|error| {
-        let hint = error.hint();
-        vec![Diagnostic::new(Blame::Input, error.to_string()).hint(hint)]
-    })
+    Reference::parse(text).map(Reference::or_latest).map_err(no_name)
+}
+
+fn no_name(error: ReferenceError) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())]
 }
 
 /// What is the same for every platform.
@@ -292,7 +293,7 @@ fn named_context(name: &str, value: &str) -> Checked<NamedContext> {
     if let Some(reference) = value.strip_prefix("docker-image://") {
         return match reference {
             "scratch" => Ok(NamedContext::Scratch),
-            text => Ok(NamedContext::Image(ImageLocation::Reference(self::reference(text)?))),
+            text => Ok(NamedContext::Image(ImageLocation::named(text).map_err(no_name)?)),
         };
     }
     if let Some(layout) = value.strip_prefix("oci-layout://") {

@@ -7,7 +7,7 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::dockerfile::ast::{Dockerfile, Span};
 use crate::dockerfile::suggest::nearest;
 use crate::event::{Event, Reporter, StepId};
-use crate::graph::{self, Base, Bases, Fact, Failure, ImageLocation, ImageRequest, Plan};
+use crate::graph::{self, Base, Bases, Fact, Failure, ImageRequest, Plan};
 use crate::source::SourceError;
 use crate::source::image::Images;
 
@@ -113,7 +113,7 @@ fn unresolved(
 
 /// Whoever mistypes the name of a stage asks for an image that nobody has.
 fn stage_of_a_similar_name(file: &Dockerfile, request: &ImageRequest) -> Option<String> {
-    let ImageLocation::Reference(reference) = &request.location else { return None };
+    let reference = request.location.reference()?;
     let stages = file.stages.iter().map(|stage| stage.name.as_str());
     let near = nearest(&reference.familiar_name(), stages.filter(|name| !name.is_empty()))?;
     Some(format!("did you mean the stage `{near}`?"))

@@ -8,6 +8,7 @@ use kiln::oci::Platform;
 use kiln::source::closure::Selection;
 
 use super::compression;
+use super::network::RegistryFlags;
 use super::progress::Mode;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, build, enter_sandbox, settle};
@@ -38,6 +39,8 @@ pub(super) struct Flags {
     /// Write the digest of what was copied to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -62,7 +65,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         },
         wanted: flags.compression.wanted()?,
     };
-    let (root, settings) = (session.state_root()?, session.registry()?);
+    let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
     enter_sandbox()?;
     let copied = Watch::new(mode, session).follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::text::Colours;
 
@@ -14,7 +14,8 @@ use super::text::Colours;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: HashMap<OsString, OsString>,
-    root: bool,
+    user: u32,
+    etc: PathBuf,
 }
 
 impl Environment {
@@ -22,15 +23,22 @@ impl Environment {
     pub(crate) fn of_process() -> Self {
         Self {
             variables: std::env::vars_os().collect(),
-            root: rustix::process::geteuid().is_root(),
+            user: rustix::process::geteuid().as_raw(),
+            etc: PathBuf::from("/etc"),
         }
     }
 
-    /// One made of `pairs`, of an ordinary user.
+    /// One made of `pairs`, of an ordinary user on a machine without configuration.
     #[cfg(test)]
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
         let variables = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, root: false }
+        Self { variables, user: 1000, etc: PathBuf::from("/nowhere/etc") }
+    }
+
+    /// The same on a machine that has its configuration in another place.
+    #[cfg(test)]
+    pub(crate) fn with_etc(self, etc: &Path) -> Self {
+        Self { etc: etc.to_owned(), ..self }
     }
 
     /// Returns a variable's text, also an empty one.
@@ -57,7 +65,7 @@ impl Environment {
 
     /// Returns where kiln keeps its state if nobody says otherwise; `None` if there is no home either.
     pub(crate) fn state_root(&self) -> Option<PathBuf> {
-        if self.root {
+        if self.user == 0 {
             return Some(PathBuf::from("/var/lib/kiln"));
         }
         let data = self.path("XDG_DATA_HOME").filter(|path| path.is_absolute());
@@ -65,11 +73,14 @@ impl Environment {
         Some(data.join("kiln"))
     }
 
-    /// Returns docker's configuration file, whether it is there or not.
-    pub(crate) fn docker_config(&self) -> Option<PathBuf> {
-        let folder =
-            self.path("DOCKER_CONFIG").or_else(|| Some(self.path("HOME")?.join(".docker")))?;
-        Some(folder.join("config.json"))
+    /// Returns the user's id.
+    pub(crate) fn user(&self) -> u32 {
+        self.user
+    }
+
+    /// Returns where the machine's configuration is.
+    pub(crate) fn etc(&self) -> &Path {
+        &self.etc
     }
 }
 
@@ -141,7 +152,7 @@ mod tests {
         for (pairs, expected) in cases {
             assert_eq!(Environment::of(&pairs).state_root(), expected.map(PathBuf::from));
         }
-        let root = Environment { root: true, ..Environment::of(&[("HOME", "/root")]) };
+        let root = Environment { user: 0, ..Environment::of(&[("HOME", "/root")]) };
         assert_eq!(root.state_root(), Some(PathBuf::from("/var/lib/kiln")));
     }
 

@@ -6,6 +6,7 @@
 
 mod build;
 mod compression;
+mod config_files;
 mod copy;
 mod diff;
 mod docker;
@@ -20,6 +21,9 @@ mod inspect;
 mod interrupt;
 mod layers;
 mod load;
+mod login;
+mod logout;
+mod network;
 mod paint;
 mod panics;
 mod progress;
@@ -30,6 +34,7 @@ mod rmi;
 mod run;
 mod save;
 mod search_tags;
+mod secret;
 mod settle;
 mod squash;
 mod table;
@@ -49,8 +54,8 @@ use kiln::event::Cancel;
 use kiln::images::{ImagesError, Library};
 use kiln::oci::Platform;
 
-use docker::DockerConfig;
 use environment::{Environment, Terminal};
+use network::RegistryFlags;
 use report::CommandOutput;
 
 /// Builds OCI images from Dockerfiles: no daemon, no root.
@@ -102,6 +107,10 @@ enum Command {
     Diff(diff::Flags),
     /// Make an image with fewer layers and the same files
     Squash(squash::Flags),
+    /// Check a name and a password with a registry, and keep them
+    Login(login::Flags),
+    /// Forget the credentials of a registry
+    Logout(logout::Flags),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -126,14 +135,13 @@ impl Session {
         library_at(&self.state_root()?)
     }
 
-    /// Returns how registries are reached.
-    fn registry(&self) -> Result<RegistrySettings, Diagnostic> {
-        let mut warnings = Vec::new();
-        let config = DockerConfig::read(&self.environment, &mut warnings);
+    /// Returns how registries are reached, and says what the user should be warned of.
+    fn registry(&self, flags: &RegistryFlags) -> Result<RegistrySettings, Diagnostic> {
+        let (settings, warnings) = flags.settings(self)?;
         for warning in &warnings {
             say(&report::warning(warning, &self.terminal));
         }
-        Ok(config.registry(&self.environment))
+        Ok(settings)
     }
 
     /// Returns the state root as an absolute path.
@@ -240,6 +248,8 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Layers(flags) => layers::run(flags, session),
         Command::Diff(flags) => diff::run(flags, session),
         Command::Squash(flags) => squash::run(flags, session),
+        Command::Login(flags) => login::run(flags, session),
+        Command::Logout(flags) => logout::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),

@@ -4,6 +4,7 @@ use clap::Args;
 use kiln::images::{Library, Pulled};
 use kiln::oci::Platform;
 
+use super::network::RegistryFlags;
 use super::progress::Mode;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, enter_sandbox, say, settle};
@@ -19,6 +20,8 @@ pub(super) struct Flags {
     /// Pull the images of all platforms
     #[arg(long, conflicts_with = "platform")]
     all_platforms: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -35,7 +38,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         (Some(text), false) => Some(super::platform(text)?),
         (None, false) => Some(Platform::host()),
     };
-    let (root, settings) = (session.state_root()?, session.registry()?);
+    let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
     enter_sandbox()?;
     let mut watch = Watch::new(mode, session);
     let names = &flags.names;

@@ -6,6 +6,7 @@ use clap::Args;
 use kiln::images::{Library, Pushed};
 
 use super::compression;
+use super::network::RegistryFlags;
 use super::progress::Mode;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, build, enter_sandbox, say, settle};
@@ -25,6 +26,8 @@ pub(super) struct Flags {
     /// Write the digest of what was pushed to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -38,7 +41,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
     let platform = flags.platform.as_deref().map(super::platform).transpose()?;
     let wanted = flags.compression.wanted()?;
-    let (root, settings) = (session.state_root()?, session.registry()?);
+    let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
     enter_sandbox()?;
     let mut watch = Watch::new(mode, session);
     let (image, target) = (&flags.image, flags.destination.as_deref());

@@ -9,7 +9,7 @@ use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::docker::DockerConfig;
+use super::network::RegistryFlags;
 use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say};
 
 #[derive(Debug, Args)]
@@ -49,6 +49,8 @@ pub(super) struct Flags {
     /// Input and terminal are passed on in any case
     #[arg(short, long, hide = true)]
     tty: bool,
+    #[command(flatten)]
+    reach: RegistryFlags,
 }
 
 /// Runs the command.
@@ -71,8 +73,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         true => Some(text.clone()),
         false => environment.get(text).map(|value| format!("{text}={value}")),
     };
-    let mut warnings = Vec::new();
-    let registry = DockerConfig::read(environment, &mut warnings).registry(environment);
+    let (registry, warnings) = flags.reach.settings(session)?;
     for warning in &warnings {
         say(&report::warning(warning, &session.terminal));
     }

@@ -7,8 +7,8 @@ use kiln::oci::Reference;
 use kiln::registry::{RegistryError, Web};
 use kiln::wildcard;
 
-use super::docker::DockerConfig;
-use super::{Done, Session, answer, report, say, text};
+use super::network::RegistryFlags;
+use super::{Done, Session, answer, text};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -23,6 +23,8 @@ pub(super) struct Flags {
     /// Show no more than N tags
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -44,7 +46,8 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let limit = flags.limit.unwrap_or(usize::MAX);
     // What is left out cannot be known before it was read.
     let wanted = if flags.filter.is_some() { usize::MAX } else { limit };
-    let tags = web(session)?.client.tags(&repository, wanted).map_err(|error| explain(&error))?;
+    let tags =
+        web(flags, session)?.client.tags(&repository, wanted).map_err(|error| explain(&error))?;
     let tags = tags.into_iter().filter(|tag| chosen(tag).unwrap_or(false));
     let tags: Vec<_> = tags.take(limit).collect();
     let shown = match flags.format {
@@ -68,22 +71,14 @@ fn repository(name: &str) -> Result<Reference, Diagnostic> {
     }
 }
 
-fn web(session: &Session) -> Result<Web, Diagnostic> {
-    let mut warnings = Vec::new();
-    let config = DockerConfig::read(&session.environment, &mut warnings);
-    for warning in &warnings {
-        say(&report::warning(warning, &session.terminal));
-    }
-    let settings = config.registry(&session.environment);
+fn web(flags: &Flags, session: &Session) -> Result<Web, Diagnostic> {
+    let settings = session.registry(&flags.registry)?;
     // Nothing is to be put in order when a signal ends it.
     Web::new(&settings, &Cancel::new())
         .map_err(|error| Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()))
 }
 
 fn explain(error: &RegistryError) -> Diagnostic {
-    let blame = match error {
-        RegistryError::NotFound(_) | RegistryError::Denied { .. } => Blame::Input,
-        _ => Blame::Machine,
-    };
+    let blame = if error.is_refusal() { Blame::Input } else { Blame::Machine };
     Diagnostic::new(blame, error.to_string()).hint(error.hint()).causes_of(error)
 }

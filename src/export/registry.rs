@@ -74,9 +74,10 @@ impl Push<'_> {
 
     /// Returns whether the name means this image already: a registry takes a document only when it has what it names.
     fn is_there(&self, closure: &Closure) -> Result<bool> {
-        match self.client.head(self.target) {
+        match self.client.head_of_push(self.target) {
             Ok(Some(there)) => Ok(there.digest == closure.root.digest),
-            Ok(None) | Err(RegistryError::NotFound(_) | RegistryError::Denied { .. }) => Ok(false),
+            Ok(None) => Ok(false),
+            Err(error) if error.is_refusal() => Ok(false),
             Err(error) => self.failed(Err(error)),
         }
     }

@@ -477,8 +477,8 @@ fn set_platform(config: &mut ImageConfig, platform: &Platform) {
 }
 
 fn describe(location: &ImageLocation) -> String {
-    match location {
-        ImageLocation::Reference(reference) => reference.to_string(),
-        other => other.familiar(),
+    match location.reference() {
+        Some(reference) => reference.to_string(),
+        None => location.familiar(),
     }
 }

@@ -16,6 +16,7 @@ mod expose;
 mod facts;
 mod from;
 mod history;
+mod image;
 mod lower;
 mod merge;
 mod naming;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 pub use error::{Failure, GraphError};
 pub use facts::{Fact, Seen};
 pub use history::quote;
+pub use image::{ImageLocation, ImageRequest};
 pub use lower::lower;
 pub use merge::{Plan, Planned};
 pub use plan::{plan_dot, plan_text};
@@ -43,7 +45,7 @@ pub use stage::context_key;
 use crate::digest::Digest;
 use crate::dockerfile::ast::{Sharing, Span};
 use crate::dockerfile::chmod::Chmod;
-use crate::oci::{ImageConfig, Platform, Reference};
+use crate::oci::{ImageConfig, Platform};
 
 /// Names a vertex of one graph; inputs always have smaller numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,40 +129,6 @@ pub enum Op {
     Run(Box<Run>),
     /// Files copied, written, made.
     File(FileOp),
-}
-
-/// An image and which of its variants.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImageRequest {
-    /// Where it is.
-    pub location: ImageLocation,
-    /// For which platform.
-    pub platform: Platform,
-}
-
-/// Where an image is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ImageLocation {
-    /// In the local store or a registry.
-    Reference(Reference),
-    /// In the local store, by its manifest.
-    Manifest(Digest),
-    /// In an OCI layout on this machine: the directory, and the tag or digest if one was named.
-    Layout(PathBuf, Option<String>),
-}
-
-impl ImageLocation {
-    /// Returns what people call it.
-    pub fn familiar(&self) -> String {
-        match self {
-            Self::Reference(reference) => reference.familiar(),
-            Self::Manifest(digest) => digest.to_string(),
-            Self::Layout(path, None) => format!("oci-layout://{}", path.display()),
-            Self::Layout(path, Some(selector)) => {
-                format!("oci-layout://{}:{selector}", path.display())
-            }
-        }
-    }
 }
 
 /// An image that was found.

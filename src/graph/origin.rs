@@ -91,9 +91,8 @@ fn origin(
         Some(NamedContext::Scratch) => return Ok(Ok(Origin::Scratch)),
         Some(NamedContext::Image(location)) => location,
         None => {
-            let reference = Reference::parse(&stage.base_name);
-            let reference = reference.map_err(|e| GraphError::from(e).at(stage.span))?;
-            ImageLocation::Reference(reference.or_latest())
+            let location = ImageLocation::named(&stage.base_name);
+            location.map_err(|e| GraphError::from(e).at(stage.span))?
         }
     };
     let wanted = ImageRequest { location, platform };

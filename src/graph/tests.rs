@@ -35,7 +35,7 @@ fn directory(path: &str) -> NamedContext {
 }
 
 fn image(reference: &str) -> NamedContext {
-    NamedContext::Image(ImageLocation::Reference(Reference::parse(reference).unwrap()))
+    NamedContext::Image(ImageLocation::named(reference).unwrap())
 }
 
 /// Lowers; every image is found, and `triggers` are the triggers of the one named `trigger`.
@@ -52,9 +52,7 @@ pub(super) fn lowered_with(
             Err(Failure::Error(error)) => return Err(*error),
             Err(Failure::Need(needed)) => {
                 for (request, _) in needed {
-                    let ImageLocation::Reference(reference) = &request.location else {
-                        panic!("no layouts here")
-                    };
+                    let reference = request.location.reference().unwrap();
                     let name = reference.familiar_name();
                     asked.push(format!("{name} {}", request.platform));
                     let mut base =

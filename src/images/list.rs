@@ -1,6 +1,6 @@
 //! The list of images.
 
-use super::{Library, Result, kept};
+use super::{Library, Result};
 use crate::digest::Digest;
 use crate::oci::Reference;
 use crate::source::image::Image;
@@ -22,7 +22,8 @@ impl Library {
     pub fn list(&self) -> Result<Vec<Listed>> {
         let images = self.images(false);
         let listed = |(name, digest)| {
-            Some(Listed { name, digest, image: images.resolve(&kept(digest)).ok()? })
+            let image = images.resolve(&self.kept(digest).ok()?).ok()?;
+            Some(Listed { name, digest, image })
         };
         Ok(names::tags(&self.store)?.into_iter().filter_map(listed).collect())
     }

@@ -31,35 +31,32 @@ impl Library {
         platform: Option<&Platform>,
         progress: Progress<'_>,
     ) -> Result<Pulled> {
+        let location = ImageLocation::named(name).map_err(SourceError::from)?;
         let reference = Reference::parse(name).map_err(SourceError::from)?.or_latest();
-        let before = names::tag(&self.store, &reference)?;
         let Some(platform) = platform else {
-            return self.pull_whole(&reference, before, progress);
+            return self.pull_whole(&reference, progress);
         };
-        let request = ImageRequest {
-            location: ImageLocation::Reference(reference.clone()),
-            platform: platform.clone(),
-        };
+        let before = names::tags(&self.store)?;
+        let request = ImageRequest { location, platform: platform.clone() };
         let images = self.images(true);
         let image = match images.resolve(&request) {
-            Err(SourceError::Artifact { .. }) => {
-                return self.pull_whole(&reference, before, progress);
-            }
+            Err(SourceError::Artifact { .. }) => return self.pull_whole(&reference, progress),
             found => found.map_err(unusable(name))?,
         };
         let was_whole = images.is_whole(&image)?;
         images.fetch(&request, progress).map_err(unusable(name))?;
-        let digest = names::tag(&self.store, &reference)?.unwrap_or(image.digest);
-        let was_here = was_whole && before == Some(digest);
-        Ok(Pulled { name: reference, digest, id: Some(image.manifest.config.digest), was_here })
+        // A short name may be an alias of another.
+        let name = match image.repository() {
+            Some(repository) => reference.in_repository(repository),
+            None => reference,
+        };
+        let digest = names::tag(&self.store, &name)?.unwrap_or(image.digest);
+        let was_here = was_whole && before.contains(&(name.clone(), digest));
+        Ok(Pulled { name, digest, id: Some(image.manifest.config.digest), was_here })
     }
 
-    fn pull_whole(
-        &self,
-        reference: &Reference,
-        before: Option<Digest>,
-        progress: Progress<'_>,
-    ) -> Result<Pulled> {
+    fn pull_whole(&self, reference: &Reference, progress: Progress<'_>) -> Result<Pulled> {
+        let before = names::tag(&self.store, reference)?;
         let fetched = self.web.client.resolve(reference).map_err(SourceError::from)?;
         let place = RegistryBlobs::new(self.web.client.clone(), reference);
         let closure = Closure::of(&place, &fetched.descriptor, &Selection::All)?;

@@ -142,7 +142,7 @@ impl Library {
         }
         let (_, digest) = self.find(from)?;
         let images = self.images(false);
-        let base = images.resolve(&super::kept(digest)).map_err(unusable(from))?;
+        let base = images.resolve(&self.kept(digest)?).map_err(unusable(from))?;
         let base = &base.config.rootfs.diff_ids;
         if !layers.starts_with(base) {
             return Err(ImagesError::NotABase { base: from.to_owned(), image: name.to_owned() });

@@ -119,6 +119,25 @@ impl Reference {
         })
     }
 
+    /// Parses a reference that must say its registry.
+    pub fn parse_full(text: &str) -> Result<Self, ReferenceError> {
+        if Self::is_short(text) {
+            return Err(ReferenceError::Format(text.to_owned()));
+        }
+        Self::parse(text)
+    }
+
+    /// Returns whether a text names no registry, so that somebody must say which one is meant.
+    pub fn is_short(text: &str) -> bool {
+        !text.split_once('/').is_some_and(|(first, _)| is_domain(first))
+    }
+
+    /// Returns the same tag and digest in another repository, which is named in full.
+    pub fn moved_to(&self, repository: &str) -> Result<Self, ReferenceError> {
+        let Self { domain, path, .. } = Self::parse_full(repository)?;
+        Ok(Self { domain, path, ..self.clone() })
+    }
+
     /// Returns the registry's name: `docker.io`, `localhost:5000`.
     pub fn domain(&self) -> &str {
         &self.domain
@@ -183,6 +202,12 @@ impl Reference {
         Ok(Self { tag: Some(text.to_owned()), digest: None, ..self.clone() })
     }
 
+    /// Returns the same tag and digest of another repository.
+    #[must_use]
+    pub fn in_repository(&self, other: &Self) -> Self {
+        Self { tag: self.tag.clone(), digest: self.digest, ..other.clone() }
+    }
+
     /// Returns the same with this digest.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
@@ -224,11 +249,13 @@ impl fmt::Display for Suffix<'_> {
     }
 }
 
+/// Returns whether the first component of a name is a registry.
+fn is_domain(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.chars().any(char::is_uppercase)
+}
+
 /// Splits off the domain and completes short names.
 fn split_domain(text: &str) -> (&str, String) {
-    let is_domain = |first: &str| {
-        first == "localhost" || first.contains(['.', ':']) || first.chars().any(char::is_uppercase)
-    };
     let (domain, remainder) = match text.split_once('/') {
         Some((DOCKER_HUB_LEGACY, remainder)) => (DOCKER_HUB, remainder),
         Some((first, remainder)) if is_domain(first) => (first, remainder),

@@ -12,6 +12,7 @@
 //!
 //! It does not retry, and knows nothing of registries.
 
+mod certificates;
 mod options;
 mod pace;
 
@@ -23,12 +24,14 @@ use ureq::http::{HeaderMap, Request as HttpRequest, request::Builder};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{AsSendBody, SendBody, Timeout};
 
-pub use options::{AgentOptions, LEAST, Proxies, Roots, Timeouts};
+pub use certificates::{Certificates, Roots};
+pub use options::{AgentOptions, LEAST, Proxies, Timeouts};
 pub(super) use pace::Pace;
 pub use ureq::http::Method;
 
 use super::url::{Origin, join, shown};
 use crate::event::Cancel;
+use certificates::{Keyring, Keys};
 
 const MAX_REDIRECTS: usize = 10;
 
@@ -151,20 +154,13 @@ pub enum AgentError {
 impl AgentError {
     /// Returns what to try.
     pub fn hint(&self) -> Option<String> {
-        let Self::Transport { source, .. } = self else { return None };
-        let text = source.to_string();
-        let refused = matches!(&**source, ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused);
-        if text.contains("certificate") || text.contains("UnknownIssuer") {
-            Some(
-                "install ca-certificates, or give kiln the certificate of the server's authority"
-                    .into(),
-            )
-        } else if refused {
-            Some("check that the server runs and listens on this port".into())
-        } else if matches!(**source, ureq::Error::HostNotFound) {
-            Some("check the name and the network".into())
-        } else {
-            None
+        let Self::Transport { source, url } = self else { return None };
+        match &**source {
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Some("check that the server runs and listens on this port".into())
+            }
+            ureq::Error::HostNotFound => Some("check the name and the network".into()),
+            error => tls_hint(tls_error(error)?, url),
         }
     }
 
@@ -187,6 +183,49 @@ impl AgentError {
     }
 }
 
+/// Returns what TLS found wrong, if it was that.
+fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn tls_hint(error: &rustls::Error, url: &str) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Wrong, Error};
+    let origin = Origin::of(url)?;
+    let host = match origin.port {
+        443 => origin.host,
+        port => format!("{}:{port}", origin.host),
+    };
+    match error {
+        Error::InvalidCertificate(
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+        ) => Some(format!(
+            "the server's certificate is for other names: ask for one of them, or get a certificate for {host}"
+        )),
+        Error::InvalidCertificate(Wrong::Expired | Wrong::ExpiredContext { .. }) => {
+            Some("the server's certificate must be renewed; check this machine's clock too".into())
+        }
+        Error::InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) => {
+            Some("check this machine's clock".into())
+        }
+        Error::InvalidCertificate(_) => Some(format!(
+            "install ca-certificates, or put the certificate of the server's authority into \
+             /etc/containers/certs.d/{host}/ca.crt"
+        )),
+        Error::InvalidMessage(_) => Some(format!(
+            "if {host} speaks plain HTTP and you trust the way to it, make it `insecure` in registries.conf"
+        )),
+        Error::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate) => Some(format!(
+            "the server wants a certificate of yours: put it into /etc/containers/certs.d/{host}/ as client.cert and \
+             client.key"
+        )),
+        _ => None,
+    }
+}
+
 fn is_transient_io(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
     match inner {
@@ -205,14 +244,15 @@ fn is_transient_io(error: &io::Error) -> bool {
     }
 }
 
-/// A way of connecting: each has its own pool of connections.
-type Route = (Verification, Option<String>);
+/// To whom and how: each has its own pool of connections.
+type Route = (Verification, Origin);
 
 type Routes = Mutex<Vec<(Route, ureq::Agent)>>;
 
 /// The client; shared by all threads.
 pub struct Agent {
     options: AgentOptions,
+    keyring: Keyring,
     routes: Arc<Routes>,
     watched: Once,
 }
@@ -220,7 +260,8 @@ pub struct Agent {
 impl Agent {
     /// Makes a client; nothing is read or connected yet.
     pub fn new(options: AgentOptions) -> Self {
-        Self { options, routes: Arc::default(), watched: Once::new() }
+        let keyring = Keyring::new(options.certificates.clone());
+        Self { options, keyring, routes: Arc::default(), watched: Once::new() }
     }
 
     /// Asks, follows redirects, and returns the response, whatever its status.
@@ -296,7 +337,7 @@ impl Agent {
             ("https", Verification::Verify | Verification::VerifyIfTls) => Verification::Verify,
             _ => Verification::Skip,
         };
-        let route = (verification, self.options.proxies.of(origin).map(str::to_owned));
+        let route = (verification, origin.clone());
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, agent)) = routes.iter().find(|(known, _)| *known == route) {
             return Ok(agent.clone());
@@ -310,17 +351,20 @@ impl Agent {
         Ok(agent)
     }
 
-    fn connect(&self, (verification, proxy): &Route) -> Result<ureq::Agent, AgentError> {
-        let proxy = proxy
-            .as_deref()
+    fn connect(&self, (verification, origin): &Route) -> Result<ureq::Agent, AgentError> {
+        let proxy = self
+            .options
+            .proxies
+            .of(origin)
             .map(|proxy| ureq::Proxy::new(proxy).map_err(|_| AgentError::Proxy(shown(proxy))));
-        let roots = match verification {
-            Verification::Verify | Verification::VerifyIfTls => self.options.certificates()?,
-            Verification::Skip => Vec::new(),
+        let keys = match origin.scheme.as_str() {
+            "https" => self.keyring.keys(origin)?,
+            _ => Keys::default(),
         };
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .root_certs(RootCerts::Specific(Arc::new(keys.roots)))
+            .client_cert(keys.shown)
             .disable_verification(*verification == Verification::Skip)
             .build();
         let Timeouts { connect, response, idle, document: _, slow: _ } = self.options.timeouts;

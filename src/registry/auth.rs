@@ -17,7 +17,6 @@ use serde::Deserialize;
 use super::RegistryError;
 use super::agent::{Agent, Method, Request, RequestBody, Response, Verification};
 use super::url::{Origin, form, with_query};
-use crate::oci::Reference;
 
 const CLIENT_ID: &str = "kiln";
 const TOKEN_LIMIT: u64 = 1 << 20;
@@ -83,10 +82,14 @@ pub(super) struct Authenticator(Mutex<HashMap<String, Arc<Mutex<Known>>>>);
 /// Who asks for what.
 pub(super) struct Identity<'a> {
     pub(super) agent: &'a Agent,
-    pub(super) repository: &'a Reference,
+    /// `host[:port]`
+    pub(super) registry: &'a str,
+    /// What people call what is asked for.
+    pub(super) subject: &'a str,
     /// `repository:x:pull`, several separated by spaces.
     pub(super) scope: &'a str,
-    pub(super) credential: Option<Credential>,
+    /// Says the credentials; asked only if the registry wants some.
+    pub(super) credential: &'a dyn Fn() -> Result<Option<Credential>, RegistryError>,
     pub(super) verification: Verification,
 }
 
@@ -121,31 +124,32 @@ impl Authenticator {
 
     fn known(&self, id: &Identity<'_>) -> Arc<Mutex<Known>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(id.repository.domain().to_owned()).or_default().clone()
+        all.entry(id.registry.to_owned()).or_default().clone()
     }
 }
 
 impl Known {
     fn header(&mut self, id: &Identity<'_>, to: &Challenge) -> Result<String, RegistryError> {
-        let (realm, service, asked) = match (to, &id.credential) {
+        let valid = |token: &Token| token.expires.is_none_or(|end| Instant::now() < end);
+        if let Some(token) = self.tokens.get(id.scope).filter(|token| valid(token)) {
+            return Ok(token.header.clone());
+        }
+        let credential = (id.credential)()?;
+        let (realm, service, asked) = match (to, &credential) {
             (_, Some(Credential::RegistryToken(token))) => return Ok(format!("Bearer {token}")),
             (Challenge::Basic, Some(Credential::Password { username, password })) => {
                 return Ok(basic(username, password));
             }
             (Challenge::Basic, _) => {
                 return Err(RegistryError::Denied {
-                    repository: id.repository.familiar_name(),
+                    repository: id.subject.to_owned(),
                     message: ": the registry asks for a name and a password".to_owned(),
                 });
             }
             (Challenge::Bearer { realm, service, scope }, _) => (realm, service, scope),
         };
-        let valid = |token: &Token| token.expires.is_none_or(|end| Instant::now() < end);
-        if let Some(token) = self.tokens.get(id.scope).filter(|token| valid(token)) {
-            return Ok(token.header.clone());
-        }
         let scopes = union(id.scope, asked.as_deref().unwrap_or_default());
-        let token = fetch(id, realm, service.as_deref(), &scopes)?;
+        let token = fetch(id, credential.as_ref(), realm, service.as_deref(), &scopes)?;
         let header = token.header.clone();
         self.tokens.insert(id.scope.to_owned(), token);
         Ok(header)
@@ -179,31 +183,32 @@ struct TokenAnswer {
 
 fn fetch(
     id: &Identity<'_>,
+    credential: Option<&Credential>,
     realm: &str,
     service: Option<&str>,
     scopes: &[&str],
 ) -> Result<Token, RegistryError> {
-    let registry = || id.repository.domain().to_owned();
+    let registry = || id.registry.to_owned();
     let origin = Origin::of(realm).ok_or_else(|| RegistryError::Token {
         registry: registry(),
         reason: "it names a token server that is no URL".to_owned(),
     })?;
     let plain = origin.scheme == "http" && !origin.is_loopback();
-    if plain && id.credential.is_some() && id.verification == Verification::Verify {
+    if plain && credential.is_some() && id.verification == Verification::Verify {
         let reason = "its token server would read the password over plain HTTP".to_owned();
         return Err(RegistryError::Token { registry: registry(), reason });
     }
     let mut response = None;
-    if let Some(credential) = &id.credential {
-        response = post(id, realm, &oauth(credential, service, scopes))?;
+    if let Some(credential) = credential {
+        response = post(id, credential, realm, &oauth(credential, service, scopes))?;
     }
     let response = match response {
         Some(response) => response,
-        None => get(id, realm, service, scopes)?,
+        None => get(id, credential, realm, service, scopes)?,
     };
     if matches!(response.status, 400 | 401 | 403) {
         return Err(RegistryError::Denied {
-            repository: id.repository.familiar_name(),
+            repository: id.subject.to_owned(),
             message: ": the token server refuses the credentials".to_owned(),
         });
     }
@@ -226,7 +231,10 @@ fn fetch(
 /// The fields of the OAuth 2 request.
 fn oauth(credential: &Credential, service: Option<&str>, scopes: &[&str]) -> String {
     let scopes = scopes.join(" ");
-    let mut fields = vec![("client_id", CLIENT_ID), ("scope", &scopes)];
+    let mut fields = vec![("client_id", CLIENT_ID)];
+    if !scopes.is_empty() {
+        fields.push(("scope", &scopes));
+    }
     fields.extend(service.map(|service| ("service", service)));
     match credential {
         Credential::Password { username, password } => fields.extend([
@@ -242,7 +250,12 @@ fn oauth(credential: &Credential, service: Option<&str>, scopes: &[&str]) -> Str
 }
 
 /// Asks by POST; `None`: the server does not know that way, or not this credential by it.
-fn post(id: &Identity<'_>, realm: &str, form: &str) -> Result<Option<Response>, RegistryError> {
+fn post(
+    id: &Identity<'_>,
+    credential: &Credential,
+    realm: &str,
+    form: &str,
+) -> Result<Option<Response>, RegistryError> {
     let response = id.agent.send(Request {
         method: Method::POST,
         url: realm,
@@ -251,20 +264,21 @@ fn post(id: &Identity<'_>, realm: &str, form: &str) -> Result<Option<Response>, 
         verification: id.verification,
         body: RequestBody::Bytes(form.as_bytes()),
     })?;
-    let by_password = matches!(id.credential, Some(Credential::Password { .. }));
+    let by_password = matches!(credential, Credential::Password { .. });
     let unknown = matches!(response.status, 400 | 401 | 404 | 405);
     Ok(Some(response).filter(|_| !(by_password && unknown)))
 }
 
 fn get(
     id: &Identity<'_>,
+    credential: Option<&Credential>,
     realm: &str,
     service: Option<&str>,
     scopes: &[&str],
 ) -> Result<Response, RegistryError> {
     let mut query: Vec<_> = service.map(|service| ("service", service)).into_iter().collect();
     query.extend(scopes.iter().map(|scope| ("scope", *scope)));
-    let authorization = match &id.credential {
+    let authorization = match credential {
         Some(Credential::Password { username, password }) => Some(basic(username, password)),
         Some(Credential::IdentityToken(_) | Credential::RegistryToken(_)) | None => None,
     };

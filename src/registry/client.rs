@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::RegistryError;
 use super::agent::{Agent, AgentError, Method, Pace, Request, RequestBody, Response};
 use super::auth::{Authenticator, Credential, Identity};
 use super::endpoint::Endpoint;
+use super::mirrors::Asked;
 use super::retry::{Retry, parse_retry_after};
 use super::url::{Origin, shown};
+use super::{HelperError, Place, Purpose, Registries, RegistryError};
 use crate::digest::Digest;
 use crate::event::Cancel;
 use crate::oci::{Descriptor, Document, MANIFEST_LIMIT, MediaType, Reference};
@@ -25,16 +26,19 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 /// How much of an error's body is read.
 const MESSAGE_LIMIT: u64 = 16 << 10;
 
-/// Says the credentials for a repository, if there are any.
-pub type CredentialLookup = Arc<dyn Fn(&Reference) -> Option<Credential> + Send + Sync>;
+/// Says the credentials for a repository, if there are any; asked only when a registry wants some.
+pub type CredentialLookup =
+    Arc<dyn Fn(&Reference) -> Result<Option<Credential>, HelperError> + Send + Sync>;
 
 /// What a client is made of, besides its agent.
 #[derive(Clone)]
 pub struct Options {
     /// Says the credentials for a repository.
     pub credentials: CredentialLookup,
-    /// Registries (`host[:port]`) that may show any certificate or speak plain HTTP.
-    pub insecure: Vec<String>,
+    /// Says where the images of a name are.
+    pub registries: Registries,
+    /// Whether registries must prove who they are, whatever `registries` says.
+    pub verify: Option<bool>,
     /// How often what fails is tried again.
     pub retry: Retry,
     /// How many bytes of a large blob are uploaded in one request.
@@ -46,8 +50,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            credentials: Arc::new(|_| None),
-            insecure: Vec::new(),
+            credentials: Arc::new(|_| Ok(None)),
+            registries: Registries::default(),
+            verify: None,
             retry: Retry::default(),
             chunk: 64 << 20,
             cancel: Cancel::new(),
@@ -57,9 +62,13 @@ impl Default for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { credentials: _, insecure, retry, chunk, cancel: _ } = self;
-        let mut shown = f.debug_struct("Options");
-        shown.field("insecure", insecure).field("retry", retry).field("chunk", chunk).finish()
+        let Self { credentials: _, registries, verify, retry, chunk, cancel: _ } = self;
+        f.debug_struct("Options")
+            .field("registries", registries)
+            .field("verify", verify)
+            .field("retry", retry)
+            .field("chunk", chunk)
+            .finish()
     }
 }
 
@@ -81,10 +90,12 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     agent: Arc<Agent>,
     options: Options,
-    endpoints: Mutex<HashMap<String, Endpoint>>,
+    /// By registry, and whether it need not prove who it is.
+    endpoints: Mutex<HashMap<(String, bool), Endpoint>>,
     /// Registries that do not take blobs in chunks.
     unchunked: Mutex<HashSet<String>>,
     auth: Authenticator,
+    asked: Asked,
 }
 
 /// What may be done with a repository.
@@ -95,6 +106,7 @@ pub(super) enum Access {
 }
 
 /// One request to a registry.
+#[derive(Clone)]
 pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) repository: &'a Reference,
@@ -129,8 +141,8 @@ impl Client {
     /// Makes a client; nothing is asked yet.
     pub fn new(agent: Arc<Agent>, options: Options) -> Self {
         let (endpoints, unchunked) = (Mutex::default(), Mutex::default());
-        let auth = Authenticator::default();
-        Self(Arc::new(Shared { agent, options, endpoints, unchunked, auth }))
+        let (auth, asked) = (Authenticator::default(), Asked::default());
+        Self(Arc::new(Shared { agent, options, endpoints, unchunked, auth, asked }))
     }
 
     /// Returns the manifest or index that a reference names.
@@ -143,30 +155,32 @@ impl Client {
         let headers = [("accept", ACCEPT), ("cache-control", "no-cache")];
         let headers = if cached { &headers[..1] } else { &headers };
         let call = Call { headers, ..Call::get(reference, &path) };
-        let (announced, bytes) = self.retrying(|| {
-            let response = self.expect(&call, &[200])?;
-            let announced = Announced::of(&response);
-            Ok((announced, response.read_all(MANIFEST_LIMIT)?))
-        })?;
-        let actual = Digest::of(&bytes);
-        let expected = reference.digest().or(announced.digest).unwrap_or(actual);
-        if expected != actual {
-            let what = reference.familiar();
-            return Err(RegistryError::Digest { what, expected, actual });
-        }
-        let malformed = |source| RegistryError::Document { name: reference.familiar(), source };
-        let document = Document::parse(&bytes).map_err(malformed)?;
-        let descriptor = Descriptor::of(document.media_type(), &bytes);
-        Ok(Fetched { descriptor, bytes, document })
+        self.retrying(|| {
+            let nothing = || Ok(RequestBody::Empty);
+            self.at_places(&call, nothing, &[200], |response| fetched(reference, response))
+        })
     }
 
     /// Returns what a reference names without reading it; `None`: the registry does not say enough.
     ///
     /// The answer is the registry's word: only the digest matters, and what has it must be verified.
     pub fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
+        self.announced(reference, Access::Pull)
+    }
+
+    /// The same of the place that a push writes to: mirrors are not asked.
+    pub fn head_of_push(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
+        self.announced(reference, Access::Push)
+    }
+
+    fn announced(
+        &self,
+        reference: &Reference,
+        access: Access,
+    ) -> Result<Option<Descriptor>, RegistryError> {
         let path = format!("manifests/{}", reference.target());
         let headers = &[("accept", ACCEPT)];
-        let call = Call { method: Method::HEAD, headers, ..Call::get(reference, &path) };
+        let call = Call { method: Method::HEAD, headers, access, ..Call::get(reference, &path) };
         let announced = self.retrying(|| Ok(Announced::of(&self.expect(&call, &[200])?)))?;
         let Announced { media_type, digest, size } = announced;
         if let (Some(expected), Some(actual)) = (reference.digest(), digest)
@@ -215,6 +229,10 @@ impl Client {
         unchunked.insert(domain.to_owned());
     }
 
+    pub(super) fn agent(&self) -> &Agent {
+        &self.0.agent
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.0.options
     }
@@ -235,7 +253,53 @@ impl Client {
         body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
         statuses: &[u16],
     ) -> Result<Response, RegistryError> {
-        let response = self.ask(call, body)?;
+        self.at_places(call, body, statuses, Ok)
+    }
+
+    /// Asks wherever the repository is, until one place gives an answer that can be taken.
+    fn at_places<'b, T>(
+        &self,
+        call: &Call<'_>,
+        mut body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
+        statuses: &[u16],
+        mut take: impl FnMut(Response) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut failures = Vec::new();
+        for place in self.0.asked.places(&self.0.options.registries, call)? {
+            let there = Call { repository: &place.reference, ..call.clone() };
+            let answer = self.expect_at(&place, &there, &mut body, statuses);
+            match answer.and_then(&mut take) {
+                Err(error) => {
+                    self.0.asked.failed(&place, &error);
+                    failures.push((place.reference.familiar_name(), error));
+                }
+                Ok(taken) => {
+                    self.0.asked.served(call.repository, &place);
+                    return Ok(taken);
+                }
+            }
+            if self.0.options.cancel.is_canceled() {
+                return Err(RegistryError::Canceled);
+            }
+        }
+        match failures.len() {
+            1 => Err(failures.remove(0).1),
+            _ => Err(RegistryError::Everywhere { name: call.repository.familiar_name(), failures }),
+        }
+    }
+
+    fn expect_at<'b>(
+        &self,
+        place: &Place,
+        call: &Call<'_>,
+        body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
+        statuses: &[u16],
+    ) -> Result<Response, RegistryError> {
+        if let Some(path) = &place.blocked {
+            let name = place.reference.familiar_name();
+            return Err(RegistryError::Blocked { name, path: path.clone() });
+        }
+        let response = self.ask(place.insecure, call, body)?;
         match response.status {
             status if statuses.contains(&status) => Ok(response),
             404 => Err(RegistryError::NotFound(self.subject(call))),
@@ -250,10 +314,11 @@ impl Client {
     /// Asks, and once more with credentials if the registry wants them.
     fn ask<'b>(
         &self,
+        insecure: bool,
         call: &Call<'_>,
         mut body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
     ) -> Result<Response, RegistryError> {
-        let endpoint = self.endpoint(call.repository.domain())?;
+        let endpoint = self.endpoint(call.repository.domain(), insecure)?;
         let url = if call.path.contains("://") {
             call.path.to_owned()
         } else {
@@ -261,12 +326,12 @@ impl Client {
         };
         // An upload may be sent elsewhere; the credentials stay with the registry.
         let own = Origin::of(&url) == Origin::of(&endpoint.base);
-        let scope = call.scope();
         let identity = Identity {
             agent: &self.0.agent,
-            repository: call.repository,
-            scope: &scope,
-            credential: (self.0.options.credentials)(call.repository),
+            registry: call.repository.domain(),
+            subject: &call.repository.familiar_name(),
+            scope: &call.scope(),
+            credential: &|| self.credential(call.repository),
             verification: endpoint.verification,
         };
         let mut send = |authorization: Option<&str>| -> Result<Response, RegistryError> {
@@ -291,15 +356,41 @@ impl Client {
         }
     }
 
-    fn endpoint(&self, domain: &str) -> Result<Endpoint, AgentError> {
+    fn credential(&self, repository: &Reference) -> Result<Option<Credential>, RegistryError> {
+        let found = (self.0.options.credentials)(repository);
+        found.map_err(|source| match source {
+            HelperError::Canceled => RegistryError::Canceled,
+            source => {
+                RegistryError::Credentials { registry: repository.domain().to_owned(), source }
+            }
+        })
+    }
+
+    pub(super) fn endpoint(&self, domain: &str, insecure: bool) -> Result<Endpoint, AgentError> {
+        let insecure = self.0.options.verify.map_or(insecure, |verify| !verify);
+        let key = (domain.to_owned(), insecure);
         let lock = || self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(endpoint) = lock().get(domain) {
+        if let Some(endpoint) = lock().get(&key) {
             return Ok(endpoint.clone());
         }
-        let insecure = self.0.options.insecure.iter().any(|it| it == domain);
         let endpoint = Endpoint::find(&self.0.agent, domain, insecure)?;
-        lock().insert(domain.to_owned(), endpoint.clone());
+        lock().insert(key, endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Returns the repository that writing to one ends up in.
+    pub(super) fn written_to(&self, repository: &Reference) -> Result<Reference, RegistryError> {
+        let places = self.0.options.registries.places(repository, Purpose::Push);
+        match places {
+            Ok(mut places) => Ok(places.pop().map_or(repository.clone(), |it| it.reference)),
+            Err(source) => Err(RegistryError::Place { name: repository.familiar_name(), source }),
+        }
+    }
+
+    /// Returns the names that one without a registry may mean, in the order in which they are tried.
+    pub fn candidates(&self, short: &Reference) -> Result<Vec<Reference>, RegistryError> {
+        let found = self.0.options.registries.candidates(short);
+        found.map_err(|source| RegistryError::Place { name: short.familiar_name(), source })
     }
 
     /// Returns what a call is about, for people.
@@ -313,6 +404,22 @@ impl Client {
             None => format!("{}/{}", call.repository.familiar_name(), shown(call.path)),
         }
     }
+}
+
+/// Reads the document that a reference names and holds it against the digests that it should have.
+fn fetched(reference: &Reference, response: Response) -> Result<Fetched, RegistryError> {
+    let announced = Announced::of(&response);
+    let bytes = response.read_all(MANIFEST_LIMIT)?;
+    let actual = Digest::of(&bytes);
+    let expected = reference.digest().or(announced.digest).unwrap_or(actual);
+    if expected != actual {
+        let what = reference.familiar();
+        return Err(RegistryError::Digest { what, expected, actual });
+    }
+    let malformed = |source| RegistryError::Document { name: reference.familiar(), source };
+    let document = Document::parse(&bytes).map_err(malformed)?;
+    let descriptor = Descriptor::of(document.media_type(), &bytes);
+    Ok(Fetched { descriptor, bytes, document })
 }
 
 /// What the headers of a response say of a document.
@@ -342,7 +449,7 @@ pub(super) fn status_error(response: Response) -> RegistryError {
 }
 
 /// Returns `: ` and what the server says in one line, or nothing.
-fn message(response: Response) -> String {
+pub(super) fn message(response: Response) -> String {
     let bytes = response.read_all(MESSAGE_LIMIT).unwrap_or_default();
     let said = match serde_json::from_slice::<serde_json::Value>(&bytes) {
         Ok(value) => {

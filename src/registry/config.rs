@@ -1,34 +1,57 @@
 //! Docker's `config.json` and containers' `auth.json`: bytes in, credentials out.
 //!
-//! Which file to read is the caller's to say. Helper programs are named, not run: `DockerConfig::helper` says
-//! which program to ask for which server.
+//! Which files to read, and in which order, is the caller's to say. Helper programs are named, not run: `helper` and
+//! `store` say which program to ask for which server; `credentials.rs` asks it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::Credential;
-use crate::oci::Reference;
+use super::{Credential, Helper};
 
 /// The key under which Docker keeps the credentials of Docker Hub.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Why the file cannot be used; never says what is in it.
+/// A file of credentials that was read; what is in it does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it: the JSON of docker's `config.json` or containers' `auth.json`.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for AuthFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why a file of credentials cannot be used; never says what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It is not the JSON that it should be.
-    #[error("malformed registry credentials (line {line}, column {column})")]
+    #[error("malformed registry credentials in `{path}` (line {line}, column {column})")]
     Malformed {
+        /// Which file.
+        path: PathBuf,
         /// Where.
         line: usize,
         /// Where.
         column: usize,
     },
     /// An entry's `auth` is not base64 of `name:password`.
-    #[error("malformed credentials of registry `{0}`")]
-    Entry(String),
+    #[error("malformed credentials of registry `{registry}` in `{path}`")]
+    Entry {
+        /// Which file.
+        path: PathBuf,
+        /// The entry's key.
+        registry: String,
+    },
 }
 
 impl ConfigError {
@@ -38,18 +61,9 @@ impl ConfigError {
             Self::Malformed { .. } => {
                 Some("repair or remove the file, and log in again".to_owned())
             }
-            Self::Entry(registry) => Some(format!("log in to {registry} again")),
+            Self::Entry { registry, .. } => Some(format!("log in to {registry} again")),
         }
     }
-}
-
-/// A program that knows credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Helper {
-    /// `docker-credential-` and this is the program.
-    pub name: String,
-    /// What it is asked for.
-    pub server: String,
 }
 
 /// What the file says.
@@ -63,9 +77,9 @@ pub struct DockerConfig {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct File {
-    auths: BTreeMap<String, Option<Entry>>,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
     #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    helpers: Option<BTreeMap<String, String>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -82,24 +96,29 @@ struct Entry {
 
 impl DockerConfig {
     /// Parses the file.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+    pub fn parse(file: &AuthFile) -> Result<Self, ConfigError> {
+        let AuthFile { path, bytes } = file;
         let file: File = serde_json::from_slice(bytes).map_err(|error| ConfigError::Malformed {
+            path: path.clone(),
             line: error.line(),
             column: error.column(),
         })?;
         let mut entries = BTreeMap::new();
-        for (key, entry) in file.auths {
-            if let Some(credential) = entry.unwrap_or_default().credential(&key)? {
+        for (key, entry) in file.auths.unwrap_or_default() {
+            if let Some(credential) = entry.unwrap_or_default().credential(path, &key)? {
                 entries.insert(key, credential);
             }
         }
-        Ok(Self { entries, helpers: file.helpers, store: file.store.filter(|it| !it.is_empty()) })
+        Ok(Self {
+            entries,
+            helpers: file.helpers.unwrap_or_default(),
+            store: file.store.filter(|it| !it.is_empty()),
+        })
     }
 
-    /// Returns the credentials that the file holds for a repository: those of the longest key that names it or a
-    /// part of it from the left.
-    pub fn credential(&self, repository: &Reference) -> Option<&Credential> {
-        let name = repository.name();
+    /// Returns the credentials that the file itself holds for a repository: those of the longest key that names it or
+    /// a part of it from the left.
+    pub fn credential(&self, name: &str) -> Option<&Credential> {
         let matching = self.entries.iter().filter_map(|(key, credential)| {
             let key = normal(key);
             let within = name.strip_prefix(&key)?;
@@ -108,25 +127,26 @@ impl DockerConfig {
         matching.max_by_key(|(length, _)| *length).map(|(_, credential)| credential)
     }
 
-    /// Returns the program that must be asked for a repository's credentials instead.
-    pub fn helper(&self, repository: &Reference) -> Option<Helper> {
-        let domain = repository.domain();
+    /// Returns the program that keeps a registry's credentials: that of `credHelpers`, where an empty name means none,
+    /// else that of `credsStore`.
+    pub fn helper(&self, domain: &str) -> Option<Helper> {
         let own = self.helpers.iter().find(|(key, _)| normal(key) == domain);
-        let (name, server) = match (own, &self.store) {
-            (Some((key, name)), _) => (name, key.clone()),
-            (None, Some(name)) if domain == "docker.io" => (name, DOCKER_HUB_KEY.to_owned()),
-            (None, Some(name)) => {
-                let key = self.entries.keys().find(|key| normal(key) == domain);
-                (name, key.map_or_else(|| domain.to_owned(), Clone::clone))
-            }
-            (None, None) => return None,
+        let (name, server) = match own {
+            Some((key, name)) => (name, key.as_str()),
+            None if domain == "docker.io" => (self.store.as_ref()?, DOCKER_HUB_KEY),
+            None => (self.store.as_ref()?, domain),
         };
-        (!name.is_empty()).then(|| Helper { name: name.clone(), server })
+        (!name.is_empty()).then(|| Helper { name: name.clone(), server: server.to_owned() })
+    }
+
+    /// Returns the registries that have a program of their own.
+    pub(super) fn helped(&self) -> impl Iterator<Item = String> {
+        self.helpers.iter().filter(|(_, name)| !name.is_empty()).map(|(key, _)| normal(key))
     }
 }
 
 impl Entry {
-    fn credential(self, key: &str) -> Result<Option<Credential>, ConfigError> {
+    fn credential(self, path: &Path, key: &str) -> Result<Option<Credential>, ConfigError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         if let Some(token) = filled(self.registrytoken) {
             return Ok(Some(Credential::RegistryToken(token)));
@@ -138,7 +158,10 @@ impl Entry {
             let decoded = STANDARD.decode(auth.trim()).ok();
             let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
             let pair = text.as_deref().and_then(|text| text.split_once(':'));
-            let (username, password) = pair.ok_or_else(|| ConfigError::Entry(key.to_owned()))?;
+            let (username, password) = pair.ok_or_else(|| ConfigError::Entry {
+                path: path.to_owned(),
+                registry: key.to_owned(),
+            })?;
             let password = password.trim_matches('\0').to_owned();
             return Ok(Some(Credential::Password { username: username.to_owned(), password }));
         }
@@ -148,7 +171,7 @@ impl Entry {
 }
 
 /// Returns a key as a name: without scheme, without the API's path, and Docker Hub under one name.
-fn normal(key: &str) -> String {
+pub(super) fn normal(key: &str) -> String {
     let bare = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
     let bare = bare.strip_suffix("/v1").or_else(|| bare.strip_suffix("/v2")).unwrap_or(bare);
     let (host, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
@@ -162,8 +185,14 @@ fn normal(key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn named(text: &str) -> Reference {
-        Reference::parse(text).unwrap()
+    use crate::oci::Reference;
+
+    fn parsed(text: &str) -> Result<DockerConfig, ConfigError> {
+        DockerConfig::parse(&AuthFile { path: "/a.json".into(), bytes: text.as_bytes().to_vec() })
+    }
+
+    fn named(text: &str) -> String {
+        Reference::parse(text).unwrap().name()
     }
 
     #[test]
@@ -174,7 +203,7 @@ mod tests {
             "HttpHeaders":{{}}}}"#,
             STANDARD.encode("me:a:b\0\0")
         );
-        let config = DockerConfig::parse(file.as_bytes()).unwrap();
+        let config = parsed(&file).unwrap();
         let password = |username: &str, password: &str| {
             Some(Credential::Password { username: username.into(), password: password.into() })
         };
@@ -190,32 +219,31 @@ mod tests {
             ("other.io/x", None),
         ] {
             assert_eq!(config.credential(&named(name)), expected.as_ref(), "{name}");
-            assert_eq!(config.helper(&named(name)), None);
         }
     }
 
     #[test]
     fn helpers_are_named() {
-        let file = br#"{"auths":{"https://a.io":{}},"credsStore":"pass","credHelpers":{"g.io":"gcr","p.io":""}}"#;
-        let config = DockerConfig::parse(file).unwrap();
-        for (name, expected) in [
-            ("alpine", Some(("pass", DOCKER_HUB_KEY))),
-            ("g.io/x", Some(("gcr", "g.io"))),
-            ("p.io/x", None),
-            ("b.io/x", Some(("pass", "b.io"))),
-        ] {
-            let expected =
-                expected.map(|(name, server)| Helper { name: name.into(), server: server.into() });
-            assert_eq!(config.helper(&named(name)), expected, "{name}");
-        }
+        let file = r#"{"auths":{"https://a.io":{}},"credsStore":"pass","credHelpers":{"g.io":"gcr","p.io":""}}"#;
+        let config = parsed(file).unwrap();
+        let program = |name: &str, server: &str| {
+            Some(Helper { name: name.to_owned(), server: server.to_owned() })
+        };
+        assert_eq!(config.helper("g.io"), program("gcr", "g.io"));
+        assert_eq!(config.helper("p.io"), None);
+        assert_eq!(config.helper("docker.io"), program("pass", DOCKER_HUB_KEY));
+        assert_eq!(config.helper("b.io:5000"), program("pass", "b.io:5000"));
+        assert_eq!(parsed("{}").unwrap().helper("b.io"), None);
     }
 
     #[test]
     fn errors_do_not_quote_the_file() {
-        let error = DockerConfig::parse(b"{\"auths\":{\"a\":{\"auth\":\"s3cret\"").unwrap_err();
+        let error = parsed(r#"{"auths":{"a":{"auth":"s3cret""#).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("s3cret"));
-        let error = DockerConfig::parse(br#"{"auths":{"a.io":{"auth":"czNjcmV0"}}}"#).unwrap_err();
-        assert_eq!(error.to_string(), "malformed credentials of registry `a.io`");
-        assert!(DockerConfig::parse(b"{}").is_ok());
+        assert!(error.to_string().contains("`/a.json`"));
+        let error = parsed(r#"{"auths":{"a.io":{"auth":"czNjcmV0"}}}"#).unwrap_err();
+        assert_eq!(error.to_string(), "malformed credentials of registry `a.io` in `/a.json`");
+        let file = AuthFile { path: "/a.json".into(), bytes: b"s3cret".to_vec() };
+        assert_eq!(format!("{file:?}"), r#"AuthFile { path: "/a.json", .. }"#);
     }
 }

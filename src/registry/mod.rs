@@ -10,26 +10,37 @@
 
 pub mod agent;
 mod auth;
+mod auth_file;
 mod blob;
 mod client;
 mod config;
+mod credential_helper;
+mod credentials;
 mod endpoint;
 mod lists;
+mod login;
+mod mirrors;
 mod push;
 mod referrers;
+mod registries;
 mod retry;
 mod upload;
 mod url;
 mod web;
 
 pub use auth::Credential;
+pub use auth_file::AuthFileEdit;
 pub use blob::BlobReader;
 pub use client::{Client, CredentialLookup, Fetched, Options};
-pub use config::{ConfigError, DockerConfig, Helper};
+pub use config::{AuthFile, ConfigError, DockerConfig};
+pub use credential_helper::{Helper, HelperError};
 pub use push::{BlobSource, Payload, Placed};
+pub use registries::{Place, Purpose, Registries, RegistriesError};
 pub use retry::Retry;
 pub use web::{Settings, Web};
 
+use std::error::Error as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::digest::Digest;
@@ -124,9 +135,50 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody could say the credentials.
+    #[error("cannot get the credentials of `{registry}`")]
+    Credentials {
+        /// The registry.
+        registry: String,
+        /// Why.
+        #[source]
+        source: HelperError,
+    },
+    /// The user's configuration forbids to ask there.
+    #[error("`{name}` is blocked by `{path}`")]
+    Blocked {
+        /// The image or repository.
+        name: String,
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// The user's configuration makes a name of this one that cannot be.
+    #[error("registries.conf says no usable place of `{name}`")]
+    Place {
+        /// The image or repository.
+        name: String,
+        /// Why.
+        #[source]
+        source: oci::ReferenceError,
+    },
+    /// Neither the mirrors nor the registry could help.
+    #[error("`{name}` is in none of its places:{}", .failures.iter().map(told).collect::<String>())]
+    Everywhere {
+        /// The image or repository.
+        name: String,
+        /// Who was asked and what came of it, in this order; there are two or more.
+        failures: Vec<(String, RegistryError)>,
+    },
     /// The user asked to stop.
     #[error("canceled")]
     Canceled,
+}
+
+/// One place that could not help, on a line of its own, with all causes.
+fn told((place, error): &(String, RegistryError)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+    format!("\n`{place}`: {error}{causes}")
 }
 
 impl RegistryError {
@@ -146,6 +198,13 @@ impl RegistryError {
                     .into(),
             ),
             Self::Document { source, .. } => source.hint(),
+            Self::Credentials { source, .. } => source.hint(),
+            Self::Blocked { .. } => {
+                Some("take `blocked = true` out of that file, or use another image".into())
+            }
+            Self::Place { source, .. } => source.hint(),
+            // The registry itself is asked last, and what it says is what matters most.
+            Self::Everywhere { failures, .. } => failures.last()?.1.hint(),
             Self::Status { status: 413, .. } => Some(
                 "the registry, or a proxy before it, limits the size of what is uploaded".into(),
             ),
@@ -172,7 +231,23 @@ impl RegistryError {
             | Self::List { .. }
             | Self::Document { .. }
             | Self::Upload { .. }
+            | Self::Credentials { .. }
+            | Self::Blocked { .. }
+            | Self::Place { .. }
             | Self::Canceled => false,
+            Self::Everywhere { failures, .. } => failures.iter().any(|(_, it)| it.is_transient()),
+        }
+    }
+
+    /// Returns whether nobody has it, or nobody gives it: another name is wanted, or other credentials. With mirrors
+    /// it is the registry itself that counts.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::Denied { .. } | Self::Blocked { .. } => true,
+            Self::Everywhere { failures, .. } => {
+                failures.last().is_some_and(|(_, error)| error.is_refusal())
+            }
+            _ => false,
         }
     }
 
@@ -184,6 +259,7 @@ impl RegistryError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Everywhere { failures, .. } => failures.last()?.1.retry_after(),
             _ => None,
         }
     }

@@ -106,7 +106,8 @@ impl Client {
         from: &Reference,
         digest: Digest,
     ) -> Result<Mount, RegistryError> {
-        if from.domain() != repository.domain() || from.path() == repository.path() {
+        let (from, to) = (self.written_to(from)?, self.written_to(repository)?);
+        if from.domain() != to.domain() || from.path() == to.path() {
             return Ok(Mount::Refused);
         }
         let path = format!(

@@ -4,9 +4,12 @@
 //! kept as a blob, decompressed and unpacked in one pass. Layers that the store has under the same chain are not
 //! fetched. Nothing of a layer is used before its digest and its diff id have been compared.
 
+mod layout;
+mod short_name;
+
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::SourceError;
@@ -25,9 +28,6 @@ use crate::store::{Store, StoreError};
 
 /// How many layers are fetched at once.
 const PARALLEL: usize = 4;
-
-/// The largest layout index that is read.
-const LAYOUT_INDEX_LIMIT: u64 = oci::MANIFEST_LIMIT;
 
 /// Finds and fetches images.
 pub struct Images<'a> {
@@ -49,6 +49,16 @@ pub struct Image {
     /// The config.
     pub config: ImageConfig,
     origin: Origin,
+}
+
+impl Image {
+    /// Returns the repository that it comes from, if it was looked up in a registry.
+    pub fn repository(&self) -> Option<&Reference> {
+        match &self.origin {
+            Origin::Registry(repository) => Some(repository),
+            Origin::Store | Origin::Layout(_) => None,
+        }
+    }
 }
 
 /// Where an image's blobs are, if the store does not have them.
@@ -90,6 +100,7 @@ impl<'a> Images<'a> {
             ImageLocation::Reference(reference) => {
                 self.by_reference(reference, &request.platform)?
             }
+            ImageLocation::Short(reference) => self.by_short_name(reference, &request.platform)?,
             ImageLocation::Manifest(digest) => {
                 let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
                 self.image_of(*digest, &request.platform, Origin::Store, &read)?
@@ -122,12 +133,12 @@ impl<'a> Images<'a> {
         }
         match self.in_registry(&reference, platform) {
             // A name that only this machine has cannot be pulled. Any other failure must not pass for an answer.
-            Err(SourceError::Registry(
-                error @ (RegistryError::NotFound(_) | RegistryError::Denied { .. }),
-            )) => match if self.pull { self.in_store(&reference, platform)? } else { None } {
-                Some(image) => Ok(image),
-                None => Err(self.only_for_others(&reference, platform).unwrap_or(error.into())),
-            },
+            Err(SourceError::Registry(error)) if error.is_refusal() => {
+                match if self.pull { self.in_store(&reference, platform)? } else { None } {
+                    Some(image) => Ok(image),
+                    None => Err(self.only_for_others(&reference, platform).unwrap_or(error.into())),
+                }
+            }
             found => found,
         }
     }
@@ -287,42 +298,6 @@ impl<'a> Images<'a> {
         })
     }
 
-    fn by_layout(
-        &self,
-        (path, selector): (&Path, Option<&str>),
-        platform: &Platform,
-        location: &ImageLocation,
-    ) -> Result<Image, SourceError> {
-        let index = path.join("index.json");
-        let bytes = fs::read_start(&index, LAYOUT_INDEX_LIMIT + 1)?;
-        let index = oci::Index::parse(&bytes)?;
-        let missing = || SourceError::ImageNotFound {
-            reference: location.familiar(),
-            hint: Some("look into the layout's `index.json` for the names that it has".into()),
-        };
-        let names = |descriptor: &Descriptor, wanted: &str| {
-            let keys = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
-            keys.iter()
-                .any(|key| descriptor.annotations.get(*key).is_some_and(|name| name == wanted))
-        };
-        let chosen = match selector {
-            Some(text) => {
-                index.manifests.iter().find(|d| d.digest.to_string() == text || names(d, text))
-            }
-            None if index.manifests.len() == 1 => index.manifests.first(),
-            None => index
-                .manifests
-                .iter()
-                .find(|d| names(d, "latest"))
-                .or_else(|| index.select(platform).ok()),
-        };
-        // A digest may also name a manifest inside a nested index.
-        let digest =
-            chosen.map(|d| d.digest).or_else(|| selector?.parse().ok()).ok_or_else(missing)?;
-        let read = |digest: &Digest| read_layout_blob(path, digest);
-        self.image_of(digest, platform, Origin::Layout(path.to_owned()), &read)
-    }
-
     /// Returns the config and digest of an image, as lowering wants them.
     pub fn base(&self, request: &ImageRequest) -> Result<Base, SourceError> {
         let image = self.resolve(request)?;
@@ -432,7 +407,7 @@ impl<'a> Images<'a> {
                 Tries::Again => self.client.blob_again(repository, descriptor)?,
             }),
             Origin::Layout(path) => {
-                let path = layout_blob(path, &descriptor.digest);
+                let path = layout::blob(path, &descriptor.digest);
                 Box::new(fs::open(&path)?)
             }
         };
@@ -493,20 +468,6 @@ impl<'a> Images<'a> {
             .map_err(|error| explain(error, &bad))?;
         Ok(Unpacked { files, changes, diff_id })
     }
-}
-
-fn layout_blob(path: &Path, digest: &Digest) -> PathBuf {
-    path.join("blobs/sha256").join(digest.hex())
-}
-
-fn read_layout_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceError> {
-    let path = layout_blob(layout, digest);
-    let bytes = fs::read_start(&path, oci::CONFIG_LIMIT + 1)?;
-    let actual = Digest::of(&bytes);
-    if actual != *digest {
-        return Err(StoreError::Mismatch { expected: *digest, actual }.into());
-    }
-    Ok(bytes)
 }
 
 /// An image of another CPU is not what was asked for, unless nothing else can be had.

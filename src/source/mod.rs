@@ -151,6 +151,7 @@ impl SourceError {
             | Self::Canceled => None,
         }
     }
+
     /// Returns whether something is not where it should be.
     pub fn is_missing(&self) -> bool {
         match self {
@@ -163,7 +164,6 @@ impl SourceError {
 
     /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
-        use crate::registry::RegistryError;
         match self {
             _ if full_disk(self).is_some() => Blame::Machine,
             Self::Ignore { .. }
@@ -176,10 +176,8 @@ impl SourceError {
             | Self::Checksum { .. }
             | Self::Layer(_)
             | Self::Document(_)
-            | Self::BadLayer { .. }
-            | Self::Registry(RegistryError::NotFound(_) | RegistryError::Denied { .. }) => {
-                Blame::Input
-            }
+            | Self::BadLayer { .. } => Blame::Input,
+            Self::Registry(error) if error.is_refusal() => Blame::Input,
             Self::Path(error) if error.is_not_found() => Blame::Input,
             Self::Refused { status: 400..500, .. } => Blame::Input,
             Self::Path(_)

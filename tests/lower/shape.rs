@@ -31,7 +31,9 @@ fn source(graph: &Graph, id: Option<VertexId>) -> Value {
     let vertex = graph.get(id);
     match &vertex.op {
         Op::Image(image) => match &image.request.location {
-            ImageLocation::Reference(reference) => json!(reference.clone().or_latest().to_string()),
+            ImageLocation::Reference(reference) | ImageLocation::Short(reference) => {
+                json!(reference.clone().or_latest().to_string())
+            }
             ImageLocation::Manifest(digest) => json!(digest.to_string()),
             ImageLocation::Layout(path, _) => json!(path),
         },

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use kiln::digest::Digest;
 use kiln::dockerfile::Dockerfile;
 use kiln::graph::{
-    self, Base, Bases, Fact, Failure, GraphError, ImageLocation, ImageRequest, Lowered, Request,
-    RunNetwork,
+    self, Base, Bases, Fact, Failure, GraphError, ImageRequest, Lowered, Request, RunNetwork,
 };
 use kiln::oci::{ImageConfig, Platform};
 use serde_json::{Value, json};
@@ -55,8 +54,7 @@ pub(crate) fn lower(
 }
 
 fn resolve(image: &ImageRequest) -> Option<Base> {
-    let ImageLocation::Reference(reference) = &image.location else { return None };
-    let config = match reference.familiar_name().as_str() {
+    let config = match image.location.reference()?.familiar_name().as_str() {
         "kiln/missing" => return None,
         "kiln/noenv" => json!({}),
         "kiln/onbuild" => json!({

@@ -91,6 +91,14 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_whole(move |seen| match seen.path.as_str() {
+            "/v2/" => Reply::new(200, "{}"),
+            _ => handler(seen),
+        })
+    }
+
+    /// One whose handler is asked about everything.
+    pub(crate) fn start_whole(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, stop) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicBool>::default());
@@ -152,8 +160,7 @@ fn answer(stream: TcpStream, log: &Mutex<Vec<Seen>>, handler: &Handler) -> Optio
     let earlier = log.lock().unwrap().iter().filter(|seen| seen.path == path).count();
     let seen = Seen { method, path, headers, body, earlier };
     log.lock().unwrap().push(seen.clone());
-    let reply = if seen.path == "/v2/" { Reply::new(200, "{}") } else { handler(&seen) };
-    send(stream, &seen, &reply)
+    send(stream, &seen, &handler(&seen))
 }
 
 fn send(mut stream: TcpStream, seen: &Seen, reply: &Reply) -> Option<TcpStream> {

@@ -43,7 +43,7 @@ fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
     let agent = Agent::new(AgentOptions { timeouts, ..agent });
     let retry =
         Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };
-    let credentials = Arc::new(move |_: &Reference| credential.clone());
+    let credentials = Arc::new(move |_: &Reference| Ok(credential.clone()));
     Client::new(Arc::new(agent), Options { credentials, retry, ..Options::default() })
 }
 

@@ -9,7 +9,7 @@ use kiln::oci::{
     CONFIG_LIMIT, Compression, Content, Descriptor, Document, Family, ImageConfig, Index, Manifest,
     Platform, media_type,
 };
-use kiln::registry::agent::AgentOptions;
+use kiln::registry::agent::{AgentOptions, Certificates, Roots};
 use kiln::registry::{BlobSource, Credential, Payload, Placed, RegistryError};
 
 use crate::server::{Registry, Setup, tool};
@@ -185,8 +185,9 @@ fn a_certificate_must_be_trusted() {
     let name = format!("{}/x:1", registry.host);
     skopeo_push(&image(Family::Oci), &name, &[]);
     let target = reference(&name);
-    let pem = fs::read(registry.certificate()).unwrap();
-    let trusting = AgentOptions { extra_roots: vec![pem], ..AgentOptions::default() };
+    let roots = Roots::Paths { file: Some(registry.certificate()), directories: Vec::new() };
+    let certificates = Certificates { roots, ..Certificates::default() };
+    let trusting = AgentOptions { certificates, ..AgentOptions::default() };
     client_of(trusting, None).resolve(&target).unwrap();
     let error = client(None).resolve(&target).unwrap_err();
     assert!(error.hint().unwrap().starts_with("install ca-certificates"), "{error:?}");

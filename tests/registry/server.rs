@@ -14,6 +14,10 @@ pub(crate) enum Setup {
     Password(&'static str, &'static str),
     /// Over TLS, with a certificate that no system trusts.
     Tls,
+    /// The same, and only with this name and password.
+    TlsPassword(&'static str, &'static str),
+    /// Over TLS, and only for who shows the certificate that this file has.
+    TlsClient(PathBuf),
 }
 
 pub(crate) struct Registry {
@@ -38,19 +42,21 @@ impl Registry {
         let root = directory.path();
         let further = match setup {
             Setup::Plain => String::new(),
-            Setup::Password(user, password) => {
+            Setup::Password(user, password) | Setup::TlsPassword(user, password) => {
                 let line = tool("apache2-utils", "htpasswd", &["-Bbn", user, password]);
                 fs::write(root.join("htpasswd"), line).unwrap();
                 format!("auth: {{htpasswd: {{realm: test, path: {}/htpasswd}}}}\n", root.display())
             }
-            Setup::Tls => {
-                make_certificate(root);
-                String::new()
-            }
+            Setup::Tls | Setup::TlsClient(_) => String::new(),
+        };
+        let keys = || {
+            make_certificate(root);
+            format!("certificate: {0}/cert.pem, key: {0}/key.pem", root.display())
         };
         let tls = match setup {
-            Setup::Tls => {
-                format!(", tls: {{certificate: {0}/cert.pem, key: {0}/key.pem}}", root.display())
+            Setup::Tls | Setup::TlsPassword(..) => format!(", tls: {{{}}}", keys()),
+            Setup::TlsClient(client) => {
+                format!(", tls: {{{}, clientcas: [{}]}}", keys(), client.display())
             }
             Setup::Plain | Setup::Password(..) => String::new(),
         };
@@ -92,12 +98,13 @@ impl Drop for Registry {
     }
 }
 
+/// Makes `cert.pem` and `key.pem` for this machine and a few names that no machine has.
 pub(crate) fn make_certificate(directory: &Path) {
     let (key, certificate) = (directory.join("key.pem"), directory.join("cert.pem"));
     #[rustfmt::skip]
     let arguments = [
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-        "-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1,DNS:registry.test,DNS:registry-1.docker.io",
         "-addext", "basicConstraints=critical,CA:FALSE",
         "-keyout", key.to_str().unwrap(), "-out", certificate.to_str().unwrap(),
     ];

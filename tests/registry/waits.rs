@@ -12,7 +12,8 @@ use kiln::oci::{
     Content, Descriptor, Family, ImageConfig, Manifest, MediaType, Platform, media_type,
 };
 use kiln::registry::agent::{
-    Agent, AgentError, AgentOptions, Method, Request, RequestBody, Timeouts, Verification,
+    Agent, AgentError, AgentOptions, Certificates, Method, Request, RequestBody, Roots, Timeouts,
+    Verification,
 };
 use kiln::registry::{BlobSource, Client, Options, RegistryError};
 use kiln::source::image::Images;
@@ -150,7 +151,11 @@ fn redirecting(to: String) -> (String, Vec<u8>) {
 fn a_redirect_does_not_leave_tls() {
     let plain = Fake::start(|_| Reply::new(200, "here"));
     let (url, pem) = redirecting(format!("http://{}/", plain.host()));
-    let agent = Agent::new(AgentOptions { extra_roots: vec![pem], ..AgentOptions::default() });
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&trusted, pem).unwrap();
+    let roots = Roots::Paths { file: Some(trusted.path().into()), directories: Vec::new() };
+    let certificates = Certificates { roots, ..Certificates::default() };
+    let agent = Agent::new(AgentOptions { certificates, ..AgentOptions::default() });
     let ask = |verification| {
         let (method, headers, body) = (Method::GET, &[][..], RequestBody::Empty);
         let authorization = Some("Basic dTpw");

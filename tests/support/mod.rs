@@ -81,6 +81,7 @@ impl Kiln {
         command
             .env_remove("BUILDKIT_PROGRESS")
             .env_remove("SOURCE_DATE_EPOCH")
+            .env("CONTAINERS_REGISTRIES_CONF", "/dev/null")
             .stdin(Stdio::null());
         command
     }

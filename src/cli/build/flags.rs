@@ -4,6 +4,7 @@
 
 use super::compat::Compat;
 use super::values::boolean;
+use crate::cli::network::RegistryFlags;
 use crate::cli::progress::Mode;
 
 /// The flags of `kiln build`.
@@ -108,6 +109,9 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
           default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = DISPLAY)]
     pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) reach: RegistryFlags,
 
     #[command(flatten)]
     pub(super) compat: Compat,

@@ -39,11 +39,13 @@ pub(super) fn make(
     let environment = &session.environment;
     let mut warnings = flags.compat.warnings();
     let state = problems.take(session.state_root()).unwrap_or_default();
-    let config = DockerConfig::read(environment, &mut warnings);
+    let reach = problems.take(flags.reach.settings(session));
+    let (registry, unread) = reach.unwrap_or_default();
+    warnings.extend(unread);
     let build_args = problems.each(&flags.build_arg, |text| build_arg(text, environment));
     let mut build_args: Vec<_> = build_args.into_iter().flatten().collect();
     add_epoch(&mut build_args, environment);
-    config.add_proxies(&mut build_args);
+    DockerConfig::read(environment).add_proxies(&mut build_args);
     let secrets = problems.each(&flags.secret, |text| values::secret(text, environment));
     let (secrets, empty): (Vec<_>, Vec<_>) = secrets.into_iter().unzip();
     warnings.extend(empty.into_iter().flatten());
@@ -82,7 +84,7 @@ pub(super) fn make(
         shm_size,
         ulimits,
         jobs: flags.jobs.map_or_else(processors, usize::from),
-        registry: config.registry(environment),
+        registry,
     };
     Ok(Request { build, warnings, _spool: spool })
 }

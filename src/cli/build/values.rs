@@ -27,7 +27,7 @@ fn hinted(message: impl Into<String>, hint: &str) -> Diagnostic {
 }
 
 /// Reads a truth value as Go does.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     kiln::dockerfile::boolean(text).ok_or_else(|| "expected true or false".to_owned())
 }
 

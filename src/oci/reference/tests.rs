@@ -44,6 +44,23 @@ fn names_are_completed() {
 }
 
 #[test]
+fn short_names_have_no_registry() {
+    for (text, short) in [
+        ("alpine", true),
+        ("user/x:1", true),
+        ("host:5000", true),
+        ("docker.io/alpine", false),
+        ("localhost/x", false),
+        ("host:5000/x", false),
+    ] {
+        assert_eq!(Reference::is_short(text), short, "{text}");
+        assert_eq!(Reference::parse_full(text).is_err(), short, "{text}");
+    }
+    let moved = Reference::parse("alpine:3").unwrap().moved_to("quay.io/a/b").unwrap();
+    assert_eq!(moved.to_string(), "quay.io/a/b:3");
+}
+
+#[test]
 fn what_is_no_reference_says_why() {
     let long = "a".repeat(256);
     let long_tag = format!("a:{}", "t".repeat(129));

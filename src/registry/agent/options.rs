@@ -1,36 +1,19 @@
 //! What an agent is made of: proxies, trusted certificates, timeouts, all of them values.
-//!
-//! Certificates are read only when `certificates` is called; which files the environment names is the caller's
-//! to find out.
 
-use std::path::PathBuf;
+use std::fmt;
 use std::time::Duration;
 
-use rustls_native_certs::load_certs_from_paths;
-use ureq::tls::{Certificate, PemItem, parse_pem};
-
-use super::AgentError;
+use super::Certificates;
 use crate::event::Cancel;
-use crate::registry::url::Origin;
-
-/// Where Linux distributions keep the certificates that they trust.
-const SYSTEM_ROOTS: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::registry::url::{Origin, shown};
 
 /// What an agent is made of.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
     /// Through what requests go.
     pub proxies: Proxies,
-    /// Whose certificates are trusted.
-    pub roots: Roots,
-    /// Further certificates that are trusted, PEM.
-    pub extra_roots: Vec<Vec<u8>>,
+    /// Whose certificates are trusted, and which are shown.
+    pub certificates: Certificates,
     /// When to give up waiting.
     pub timeouts: Timeouts,
     /// How kiln names itself.
@@ -43,8 +26,7 @@ impl Default for AgentOptions {
     fn default() -> Self {
         Self {
             proxies: Proxies::default(),
-            roots: Roots::System,
-            extra_roots: Vec::new(),
+            certificates: Certificates::default(),
             timeouts: Timeouts::default(),
             user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
             cancel: Cancel::new(),
@@ -52,38 +34,8 @@ impl Default for AgentOptions {
     }
 }
 
-impl AgentOptions {
-    /// Reads the certificates that are trusted.
-    pub(super) fn certificates(&self) -> Result<Vec<Certificate<'static>>, AgentError> {
-        let found = match &self.roots {
-            Roots::System => {
-                let bundle = SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.is_file());
-                load_certs_from_paths(bundle.as_deref(), None)
-            }
-            Roots::Paths { file, directory } => {
-                let found = load_certs_from_paths(file.as_deref(), directory.as_deref());
-                if let (true, Some(error)) = (found.certs.is_empty(), found.errors.first()) {
-                    return Err(AgentError::Certificate(error.to_string()));
-                }
-                found
-            }
-        };
-        let mut roots: Vec<_> =
-            found.certs.iter().map(|it| Certificate::from_der(it).to_owned()).collect();
-        for pem in &self.extra_roots {
-            for item in parse_pem(pem) {
-                match item.map_err(|error| AgentError::Certificate(error.to_string()))? {
-                    PemItem::Certificate(certificate) => roots.push(certificate),
-                    _ => continue,
-                }
-            }
-        }
-        Ok(roots)
-    }
-}
-
 /// Proxies, as `http_proxy`, `https_proxy` and `no_proxy` say them.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Proxies {
     /// For `http` URLs.
     pub http: Option<String>,
@@ -91,6 +43,17 @@ pub struct Proxies {
     pub https: Option<String>,
     /// Hosts that are reached directly, separated by commas; subdomains are included, `*` is every host.
     pub exceptions: String,
+}
+
+/// Without the names and passwords that the URLs may have.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.as_deref().map(shown))
+            .field("https", &self.https.as_deref().map(shown))
+            .field("exceptions", &self.exceptions)
+            .finish()
+    }
 }
 
 impl Proxies {
@@ -110,20 +73,6 @@ impl Proxies {
                 || (!suffix.is_empty() && (within || suffix == origin.host || suffix == host_port))
         })
     }
-}
-
-/// Whose certificates are trusted.
-#[derive(Debug, Clone)]
-pub enum Roots {
-    /// The bundle of this machine.
-    System,
-    /// A bundle, and a directory of hashed certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
-    Paths {
-        /// A PEM bundle.
-        file: Option<PathBuf>,
-        /// A directory.
-        directory: Option<PathBuf>,
-    },
 }
 
 /// When to give up waiting.
@@ -184,12 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_certificates_are_named() {
-        let roots = Roots::Paths { file: Some("/no/such/bundle".into()), directory: None };
-        let options = AgentOptions { roots, ..AgentOptions::default() };
-        assert!(options.certificates().unwrap_err().to_string().contains("/no/such/bundle"));
-        let extra_roots = vec![b"no certificate".to_vec()];
-        let options = AgentOptions { extra_roots, ..AgentOptions::default() };
-        assert!(options.certificates().is_ok());
+    fn passwords_of_proxies_do_not_show() {
+        let https = Some("http://me:s3cret@p:1".to_owned());
+        let proxies = Proxies { https, ..Proxies::default() };
+        let expected = r#"Proxies { http: None, https: Some("http://p:1"), exceptions: "" }"#;
+        assert_eq!(format!("{proxies:?}"), expected);
     }
 }

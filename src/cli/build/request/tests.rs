@@ -139,7 +139,8 @@ fn proxies_of_the_configuration() {
     let build = build(&["--build-arg", "no_proxy=x"], &variables);
     let expected = [("no_proxy", "x"), ("HTTP_PROXY", "http://p:1"), ("http_proxy", "http://p:1")];
     assert_eq!(build.build_args, pairs(&expected));
-    assert_eq!(build.registry.docker_config.as_deref(), Some(config.as_bytes()));
+    let [file] = &build.registry.auth_files[..] else { panic!("{:?}", build.registry) };
+    assert_eq!(file.bytes, config.as_bytes());
     assert_eq!(
         build.registry.proxies.into_iter().collect::<Vec<_>>(),
         pairs(&[("https_proxy", "http://q:2")])
@@ -155,7 +156,7 @@ fn a_configuration_that_cannot_be_read_is_a_warning() {
         "cannot read `/dev/null/config.json`: Not a directory (os error 20)",
     ];
     assert_eq!(request.warnings, expected);
-    assert_eq!(request.build.registry.docker_config, None);
+    assert_eq!(request.build.registry.auth_files, []);
 }
 
 #[test]
