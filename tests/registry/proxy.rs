@@ -64,6 +64,8 @@ struct Shared {
     count: AtomicU64,
     calm: AtomicBool,
     stop: AtomicBool,
+    /// Whether a manifest was changed on its way to the registry.
+    renamed: AtomicBool,
     done: Mutex<Vec<Fault>>,
 }
 
@@ -83,6 +85,7 @@ impl Proxy {
             count: AtomicU64::new(0),
             calm: AtomicBool::new(true),
             stop: AtomicBool::new(false),
+            renamed: AtomicBool::new(false),
             done: Mutex::default(),
         });
         let here = Arc::clone(&shared);
@@ -110,12 +113,18 @@ impl Proxy {
     pub(crate) fn disturb(&self, seed: u64) {
         self.shared.seed.store(seed, Ordering::Release);
         self.shared.count.store(0, Ordering::Release);
+        self.shared.renamed.store(false, Ordering::Release);
         self.shared.calm.store(false, Ordering::Release);
     }
 
     /// Passes everything on from now on.
     pub(crate) fn calm(&self) {
         self.shared.calm.store(true, Ordering::Release);
+    }
+
+    /// Whether, since it was last seeded, the registry got another manifest than was sent.
+    pub(crate) fn renamed(&self) -> bool {
+        self.shared.renamed.load(Ordering::Acquire)
     }
 
     /// The faults since the last time.
@@ -232,6 +241,9 @@ fn exchange(
     if let (Fault::FlipRequest, false) = (fault, body.is_empty()) {
         let at = rng.below(body.len());
         body[at] ^= 1 << rng.below(8);
+        if head.lines[0].contains("/manifests/") {
+            shared.renamed.store(true, Ordering::Release);
+        }
     }
     let mut upstream = TcpStream::connect(&shared.upstream).ok()?;
     upstream.write_all(&head.bytes()).ok()?;
