@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::agent::{Agent, AgentError, Method, Pace, Request, RequestBody, Response};
+use super::agent::{Agent, AgentError, Method, Pace, Request, RequestBody, Response, Verification};
 use super::auth::{Authenticator, Credential, Identity};
 use super::endpoint::Endpoint;
 use super::mirrors::Asked;
 use super::retry::{Retry, parse_retry_after};
-use super::url::{Origin, shown};
+use super::url::{Origin, as_safe, shown};
 use super::{HelperError, Place, Purpose, Registries, RegistryError};
 use crate::digest::Digest;
 use crate::event::Cancel;
@@ -319,10 +319,13 @@ impl Client {
         mut body: impl FnMut() -> Result<RequestBody<'b>, RegistryError>,
     ) -> Result<Response, RegistryError> {
         let endpoint = self.endpoint(call.repository.domain(), insecure)?;
-        let url = if call.path.contains("://") {
-            call.path.to_owned()
-        } else {
-            format!("{}/v2/{}/{}", endpoint.base, call.repository.path(), call.path)
+        let url = match (call.path.contains("://"), endpoint.verification) {
+            (true, Verification::Skip) => call.path.to_owned(),
+            (true, _) => as_safe(&endpoint.base, call.path).ok_or_else(|| {
+                let problem = "from HTTPS to plain HTTP";
+                AgentError::Redirect { url: shown(&endpoint.base), problem }
+            })?,
+            (false, _) => format!("{}/v2/{}/{}", endpoint.base, call.repository.path(), call.path),
         };
         // An upload may be sent elsewhere; the credentials stay with the registry.
         let own = Origin::of(&url) == Origin::of(&endpoint.base);

@@ -1,7 +1,8 @@
 //! Lists that a registry gives page by page: the tags of a repository.
 //!
-//! The next page is where the `Link` header says, on the same registry and nowhere else. A list ends: a page that was
-//! seen before, too many pages, or several that bring nothing are errors, not patience.
+//! The next page is where the `Link` header says, but on the same registry whatever host it names: registries behind a
+//! proxy do not know their own. A list ends: a page that was seen before, too many pages, or several that bring nothing
+//! are errors, not patience.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use super::RegistryError;
 use super::agent::Response;
 use super::client::{Call, Client};
-use super::url::{Origin, join};
+use super::url::{join, on_origin_of};
 use crate::oci::Reference;
 
 /// How many entries are asked for at once; more than 1000 is refused by some.
@@ -118,9 +119,8 @@ impl Client {
             };
             next = match link {
                 None => return Ok(()),
-                Some(Err(problem)) => return Err(list.error(problem)),
-                Some(Ok(_)) if empty >= EMPTY => break,
-                Some(Ok(next)) => next,
+                Some(_) if empty >= EMPTY => break,
+                Some(next) => next,
             };
         }
         Err(list.error("it does not end"))
@@ -139,11 +139,9 @@ impl List<'_> {
 }
 
 /// Returns where the next page is, if there is one.
-fn following(response: &Response) -> Option<Result<String, &'static str>> {
+fn following(response: &Response) -> Option<String> {
     let link = response.headers_of("link").find_map(next_of)?;
-    let next = join(&response.url, link);
-    let own = next.filter(|next| Origin::of(next) == Origin::of(&response.url));
-    Some(own.ok_or("its next page is on another server"))
+    on_origin_of(&response.url, &join(&response.url, link)?)
 }
 
 /// Returns the target of the link whose relation is `next`: `</v2/x/tags/list?n=2&last=b>; rel="next"`.

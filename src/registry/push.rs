@@ -6,7 +6,8 @@
 //! offered one.
 //!
 //! A manifest is stored again if the registry says that it stored other bytes, because then a tag would lead to
-//! something that nobody made. The order of an image's parts is not decided here.
+//! something that nobody made: with more patience than anything else, and if that is in vain the error says so. The
+//! order of an image's parts is not decided here.
 
 use std::io::{self, Read};
 
@@ -17,6 +18,9 @@ use super::upload::{Place, Upload};
 use super::url::encode;
 use crate::digest::Digest;
 use crate::oci::{Descriptor, Document, MediaType, Reference};
+
+/// How often the attempts begin again while a tag is known to lead to wrong bytes.
+const ROUNDS: u32 = 4;
 
 /// The bytes of a blob that is sent.
 pub trait Payload: Sync {
@@ -155,26 +159,49 @@ impl Client {
         let headers = &[("content-type", media_type.as_ref())];
         let method = Method::PUT;
         let call = Call { method, headers, access: Access::Push, ..Call::get(reference, &path) };
-        let mut failures = 0;
+        let mismatch = |actual| {
+            let what = reference.familiar();
+            RegistryError::Digest { what, expected: digest, actual }
+        };
+        let (mut failures, mut rounds, mut wrong) = (0, 0, None);
         loop {
             let stored = self.retrying(|| {
                 let body = || Ok(RequestBody::Bytes(bytes));
                 let response = self.expect_with(&call, body, &[200, 201, 202])?;
                 Ok((stored(&response), response.header("oci-subject").is_some()))
             });
-            let error = match stored {
-                Ok((Some(actual), _)) if actual != digest => {
-                    let what = reference.familiar();
-                    RegistryError::Digest { what, expected: digest, actual }
-                }
+            match stored {
+                Ok((Some(actual), _)) if actual != digest => wrong = Some(actual),
                 Ok((_, subject)) => return Ok(subject),
-                // It may have got other bytes than were sent.
-                Err(error @ RegistryError::Status { status: 400, .. }) if failures == 0 => error,
-                Err(error) => return Err(error),
-            };
+                Err(error @ (RegistryError::Canceled | RegistryError::Denied { .. })) => {
+                    return Err(error);
+                }
+                Err(_) if wrong.is_some() && rounds < ROUNDS => {
+                    rounds += 1;
+                    failures = 0;
+                }
+                // It may have got other bytes than were sent, naming blobs that nobody has.
+                Err(RegistryError::Status { status: 400, .. } | RegistryError::NotFound(_))
+                    if failures == 0 => {}
+                // All that was lost may be the answer.
+                Err(error) if error.is_transient() && self.means(reference, digest) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(wrong.map_or(error, mismatch)),
+            }
             failures += 1;
-            self.pause(failures, error)?;
+            let options = self.options();
+            match (options.retry.pause_after(failures, None), wrong) {
+                (Some(pause), _) => super::retry::sleep(pause, &options.cancel)?,
+                (None, Some(actual)) => return Err(mismatch(actual)),
+                (None, None) => {}
+            }
         }
+    }
+
+    /// Returns whether a name is known to lead to a document.
+    fn means(&self, reference: &Reference, digest: Digest) -> bool {
+        matches!(self.head(reference), Ok(Some(found)) if found.digest == digest)
     }
 
     /// Waits before something is tried again, or gives its error back if that was enough.

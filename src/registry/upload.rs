@@ -37,6 +37,12 @@ const ANEW: u32 = 2;
 /// How often a registry may forget an upload in chunks before it gets that blob in one piece.
 const FORGOTTEN: u32 = 2;
 
+/// How often one blob is tried in all, however far it got in between.
+const ATTEMPTS: u32 = 100;
+
+/// How many chunks more than need be are sent to a registry that takes parts of them.
+const SPARE: u64 = 16;
+
 /// Where a registry waits for the rest of a blob.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -121,14 +127,16 @@ impl<'a> Upload<'a> {
     /// Uploads it, to a place that the registry has already named if there is one.
     pub(super) fn run(&self, mut place: Option<Place>) -> Result<(), RegistryError> {
         let (mut failures, mut anew, mut forgotten, mut farthest) = (0, 0, 0, 0);
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             let error = match self.attempt(&mut place, forgotten < FORGOTTEN) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             failures += 1;
             let reached = place.as_ref().map_or(0, |place| place.offset);
-            if reached > farthest {
+            if reached > farthest && attempts < ATTEMPTS {
                 (farthest, failures) = (reached, 1);
             }
             let error = match self.judge(error, &mut anew) {
@@ -168,7 +176,9 @@ impl<'a> Upload<'a> {
             let here = if here.offset == 0 { here } else { self.begin().map_err(Failed::Begin)? };
             return self.whole(&here).map_err(Failed::End);
         }
+        let mut left = self.size() / chunk * 2 + SPARE;
         while here.offset < self.size() {
+            left = left.checked_sub(1).ok_or(Failed::Count)?;
             *place = Some(here.clone());
             let end = here.offset.saturating_add(chunk).min(self.size());
             here = self.chunk(&here, end)?;

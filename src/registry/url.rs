@@ -45,7 +45,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) fn join(base: &str, location: &str) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let origin_end = base.find("://")? + 3;
-    let path_start = base[origin_end..].find(['/', '?']).map_or(base.len(), |at| origin_end + at);
+    let path_start = path_start(base)?;
     let joined = if location.contains("://") && !location.starts_with(['/', '?']) {
         location.to_owned()
     } else if location.starts_with("//") {
@@ -58,6 +58,28 @@ pub(super) fn join(base: &str, location: &str) -> Option<String> {
         format!("{}{directory}{location}", &base[..path_start])
     };
     Origin::of(&joined).map(|_| joined)
+}
+
+/// Returns where the path of an absolute URL begins.
+fn path_start(url: &str) -> Option<usize> {
+    let origin_end = url.find("://")? + 3;
+    Some(url[origin_end..].find(['/', '?']).map_or(url.len(), |at| origin_end + at))
+}
+
+/// Returns path and query of `url` on the server of `base`.
+pub(super) fn on_origin_of(base: &str, url: &str) -> Option<String> {
+    Some(format!("{}{}", &base[..path_start(base)?], &url[path_start(url)?..]))
+}
+
+/// Returns a URL that a registry at `base` named, such that what is sent there is as safe as what is sent to the
+/// registry: `None` if it leaves TLS. A registry behind a proxy may not know that it speaks TLS, so its own host does.
+pub(super) fn as_safe(base: &str, url: &str) -> Option<String> {
+    let (own, named) = (Origin::of(base)?, Origin::of(url)?);
+    match (own.scheme.as_str(), named.scheme.as_str()) {
+        ("https", "http") if own.host == named.host => on_origin_of(base, url),
+        ("https", "http") => None,
+        _ => Some(url.to_owned()),
+    }
 }
 
 /// Returns a URL for people: without user, query and fragment, where secrets are.
@@ -116,6 +138,21 @@ mod tests {
             assert_eq!(join(base, location).as_deref(), expected, "{location}");
         }
         assert_eq!(join("http://a", "b").as_deref(), Some("http://a/b"));
+    }
+
+    #[test]
+    fn uploads_do_not_leave_tls() {
+        let base = "https://a.com:5000";
+        for (url, expected) in [
+            ("https://a.com:5000/x?y", Some("https://a.com:5000/x?y")),
+            ("http://a.com/x?y", Some("https://a.com:5000/x?y")),
+            ("http://A.com:80?y", Some("https://a.com:5000?y")),
+            ("https://b.com/x", Some("https://b.com/x")),
+            ("http://b.com/x", None),
+        ] {
+            assert_eq!(as_safe(base, url).as_deref(), expected, "{url}");
+        }
+        assert_eq!(as_safe("http://a", "http://b/x").as_deref(), Some("http://b/x"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kiln::event::Cancel;
 use kiln::oci::{Content, Descriptor, Family, Manifest, media_type};
-use kiln::registry::{Client, Registries, Settings, Web};
+use kiln::registry::{BlobSource, Client, Placed, Registries, Settings, Web};
 
 use crate::fake::{Fake, Reply};
 use crate::server::{Registry, Setup, tool};
@@ -227,12 +227,16 @@ fn what_is_written_goes_to_the_location_alone() {
     let name = |text: &str| kiln::oci::Reference::parse(text).unwrap();
     let target = name("example.test/x:1");
     let config = Descriptor::of(media_type(Content::Config, Family::Oci).unwrap(), b"{}");
-    let open = || Ok(Box::new(&b"{}"[..]) as _);
-    client.upload_blob(&target, &config, &open).unwrap();
+    let content = b"{}".to_vec();
+    let push = |to: &_, from| {
+        let source = BlobSource { descriptor: &config, content: &content, from, progress: &|_| () };
+        client.push_blob(to, &source).unwrap()
+    };
+    assert_eq!(push(&target, None), Placed::Uploaded);
     assert!(client.has_blob(&target, config.digest).unwrap());
     let elsewhere = name("other.test/w:1");
-    assert!(client.mount_blob(&elsewhere, &target, config.digest).unwrap());
-    let manifest = Manifest::new(Family::Oci, config, Vec::new());
+    assert_eq!(push(&elsewhere, Some(&target)), Placed::Mounted);
+    let manifest = Manifest::new(Family::Oci, config.clone(), Vec::new());
     let media_type = media_type(Content::Manifest, Family::Oci).unwrap();
     for (to, place) in [(target, "y/x"), (elsewhere, "z/w")] {
         client.put_manifest(&to, &media_type, &manifest.to_bytes()).unwrap();

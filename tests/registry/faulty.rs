@@ -1,8 +1,8 @@
 //! Pushes and pulls through a proxy that does wrong things at random. Each either succeeds with exactly the image, or
 //! fails with an error that says so; never does a wrong byte stay, here or there.
 //!
-//! The usual number of runs takes seconds. `KILN_FAULT_RUNS=1000` makes a thousand, `KILN_FAULT_SEED=n` only the one of
-//! that seed:
+//! The usual number of runs takes seconds. `KILN_FAULT_RUNS=1000` makes a thousand, `KILN_FAULT_SEED=n` begins with that
+//! seed, and makes only that one if no number is said:
 //!
 //! ```sh
 //! KILN_FAULT_RUNS=1000 cargo test --test registry faulty -- --nocapture
@@ -89,17 +89,17 @@ impl Image {
         }
     }
 
-    /// Holds whatever a registry took of the image against it.
-    fn check_parts(&self, client: &Client, name: &Reference) {
+    /// Holds whatever a registry took of an image that failed against it; whether the name leads to something else.
+    fn check_parts(&self, client: &Client, name: &Reference) -> bool {
         for (descriptor, bytes) in &self.blobs {
             if client.has_blob(name, descriptor.digest).unwrap() {
                 assert!(client.blob_bytes(name, descriptor, 1 << 20).unwrap() == *bytes);
             }
         }
         match client.resolve(name) {
-            Ok(fetched) => assert_eq!(fetched.bytes, self.manifest),
-            Err(RegistryError::NotFound(_)) => {}
-            Err(error) => panic!("{error}"),
+            Ok(fetched) => fetched.bytes != self.manifest,
+            Err(RegistryError::NotFound(_)) => false,
+            Err(error) => matches!(error, RegistryError::Document { .. }),
         }
     }
 }
@@ -179,6 +179,8 @@ fn is_clear(error: &RegistryError) -> bool {
 struct Tally {
     pushed: u64,
     pulled: u64,
+    /// Failed pushes of which the manifest was spoilt on the way and could not be put right.
+    left_wrong: u64,
     faults: BTreeMap<Fault, u64>,
     errors: BTreeMap<String, u64>,
 }
@@ -214,7 +216,11 @@ impl Bench {
             Ok(()) => self.tally.pushed += 1,
             Err(error) => {
                 self.tally.failed("push", &error);
-                image.check_parts(&behind, &direct);
+                // A registry cannot know that the manifest that it gets under a tag was another one, and the client
+                // cannot if it never gets an answer. All it can do is to say that it failed.
+                let wrong = image.check_parts(&behind, &direct);
+                assert!(!wrong || self.proxy.renamed());
+                self.tally.left_wrong += u64::from(wrong);
                 image.push(&behind, &direct).unwrap();
             }
         }
@@ -250,15 +256,13 @@ impl Bench {
 #[test]
 fn through_a_faulty_proxy_no_wrong_image_comes() {
     let number = |name: &str| std::env::var(name).ok().map(|it| it.parse::<u64>().unwrap());
-    let runs = number("KILN_FAULT_RUNS").unwrap_or(USUAL);
-    let seeds = match number("KILN_FAULT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..runs + 1,
-    };
+    let first = number("KILN_FAULT_SEED");
+    let runs = number("KILN_FAULT_RUNS").unwrap_or(if first.is_some() { 1 } else { USUAL });
+    let seeds = first.unwrap_or(1)..first.unwrap_or(1) + runs;
     let registry = Registry::start(&Setup::Plain);
     let proxy = Proxy::start(&registry.host);
     let mut bench = Bench { registry, proxy, tally: Tally::default() };
-    for seed in seeds.clone() {
+    for seed in seeds {
         let run = std::panic::AssertUnwindSafe(|| bench.run(seed));
         if let Err(panic) = std::panic::catch_unwind(run) {
             println!("failed: KILN_FAULT_SEED={seed}");
@@ -268,8 +272,8 @@ fn through_a_faulty_proxy_no_wrong_image_comes() {
             println!("{seed}: {:?}", bench.tally);
         }
     }
-    let runs = seeds.end - seeds.start;
     println!("{runs} runs: {:#?}", bench.tally);
     // Most faults are survived; otherwise the runs would show nothing.
-    assert!(bench.tally.pushed * 10 >= runs * 8 && bench.tally.pulled * 10 >= runs * 8);
+    let enough = |good: u64| runs == 1 || good * 10 >= runs * 8;
+    assert!(enough(bench.tally.pushed) && enough(bench.tally.pulled));
 }

@@ -7,6 +7,7 @@ mod bases;
 mod fake;
 mod faults;
 mod faulty;
+mod layers;
 mod lists;
 mod proxy;
 mod real;

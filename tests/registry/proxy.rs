@@ -1,4 +1,4 @@
-//! A proxy before a real registry that does wrong things, chosen by a seed: one request a connection.
+//! A proxy before a real registry that does wrong things, chosen by a seed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,9 +37,11 @@ pub(crate) enum Fault {
     Slow,
     /// The answer does not come.
     Silent,
+    /// All is well, but the connection that was to be kept is closed.
+    Leave,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 13] = [
     Fault::CutRequest,
     Fault::CutAnswer,
     Fault::Swallow,
@@ -52,6 +54,7 @@ const FAULTS: [Fault; 12] = [
     Fault::Misname,
     Fault::Slow,
     Fault::Silent,
+    Fault::Leave,
 ];
 
 struct Shared {
@@ -61,6 +64,8 @@ struct Shared {
     count: AtomicU64,
     calm: AtomicBool,
     stop: AtomicBool,
+    /// Whether a manifest was changed on its way to the registry.
+    renamed: AtomicBool,
     done: Mutex<Vec<Fault>>,
 }
 
@@ -80,6 +85,7 @@ impl Proxy {
             count: AtomicU64::new(0),
             calm: AtomicBool::new(true),
             stop: AtomicBool::new(false),
+            renamed: AtomicBool::new(false),
             done: Mutex::default(),
         });
         let here = Arc::clone(&shared);
@@ -90,7 +96,10 @@ impl Proxy {
                 }
                 let (stream, here) = (stream.unwrap(), Arc::clone(&here));
                 // An exchange that breaks is what this is about.
-                std::thread::spawn(move || exchange(&stream, &here));
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(&stream);
+                    while exchange(&stream, &mut reader, &here) == Some(Then::Keep) {}
+                });
             }
         });
         Self { address, shared, thread: Some(thread) }
@@ -104,12 +113,18 @@ impl Proxy {
     pub(crate) fn disturb(&self, seed: u64) {
         self.shared.seed.store(seed, Ordering::Release);
         self.shared.count.store(0, Ordering::Release);
+        self.shared.renamed.store(false, Ordering::Release);
         self.shared.calm.store(false, Ordering::Release);
     }
 
     /// Passes everything on from now on.
     pub(crate) fn calm(&self) {
         self.shared.calm.store(true, Ordering::Release);
+    }
+
+    /// Whether, since it was last seeded, the registry got another manifest than was sent.
+    pub(crate) fn renamed(&self) -> bool {
+        self.shared.renamed.load(Ordering::Acquire)
     }
 
     /// The faults since the last time.
@@ -136,7 +151,7 @@ impl Shared {
         let mut rng = Rng::new(seed ^ (number << 32));
         rng.next();
         // Some seeds are worse than others.
-        let rarity = 3 + (seed % 7) as usize;
+        let rarity = 2 + (seed % 7) as usize;
         if self.calm.load(Ordering::Acquire) || !rng.one_in(rarity) {
             return (Fault::None, rng);
         }
@@ -189,10 +204,19 @@ impl Head {
     }
 }
 
-fn exchange(client: &TcpStream, shared: &Shared) -> Option<()> {
-    let mut reader = BufReader::new(client);
-    let mut head = Head::read(&mut reader)?;
-    let mut writer = client;
+/// What becomes of the connection after an answer; with none it is closed.
+#[derive(PartialEq, Eq)]
+enum Then {
+    Keep,
+    Close,
+}
+
+fn exchange(
+    mut client: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    shared: &Shared,
+) -> Option<Then> {
+    let mut head = Head::read(reader)?;
     let (fault, mut rng) = shared.choose();
     let mut body = vec![0; head.length()];
     head.set("connection", "close");
@@ -202,19 +226,24 @@ fn exchange(client: &TcpStream, shared: &Shared) -> Option<()> {
             reader.read_exact(&mut body[..part]).ok()?;
             let mut upstream = TcpStream::connect(&shared.upstream).ok()?;
             upstream.write_all(&head.bytes()).ok()?;
-            return upstream.write_all(&body[..part]).ok();
+            upstream.write_all(&body[..part]).ok()?;
+            return None;
         }
         Fault::Busy | Fault::Broken => {
             // Some answer before they have heard all.
             let part = if rng.one_in(4) { rng.below(body.len() + 1) } else { body.len() };
             reader.read_exact(&mut body[..part]).ok()?;
-            return writer.write_all(&refusal(fault, &mut rng)).ok();
+            client.write_all(&refusal(fault, &mut rng)).ok()?;
+            return None;
         }
         _ => reader.read_exact(&mut body).ok()?,
     }
     if let (Fault::FlipRequest, false) = (fault, body.is_empty()) {
         let at = rng.below(body.len());
         body[at] ^= 1 << rng.below(8);
+        if head.lines[0].contains("/manifests/") {
+            shared.renamed.store(true, Ordering::Release);
+        }
     }
     let mut upstream = TcpStream::connect(&shared.upstream).ok()?;
     upstream.write_all(&head.bytes()).ok()?;
@@ -222,30 +251,52 @@ fn exchange(client: &TcpStream, shared: &Shared) -> Option<()> {
     let mut answer = BufReader::new(upstream);
     let (mut head, mut body) = (Head::read(&mut answer)?, Vec::new());
     answer.read_to_end(&mut body).ok()?;
-    let bytes = match fault {
-        Fault::Swallow => return None,
-        Fault::BrokenAfter => refusal(fault, &mut rng),
-        Fault::Silent => {
-            // Until the client gives up.
-            let mut end = [0];
-            drop(client.set_read_timeout(Some(Duration::from_secs(20))));
-            drop(reader.read(&mut end));
+    if fault == Fault::Swallow {
+        return None;
+    }
+    let then = answer_with(client, fault, (&mut head, &mut body), &mut rng)?;
+    if fault == Fault::Silent {
+        // Until the client gives up.
+        drop(client.set_read_timeout(Some(Duration::from_secs(20))));
+        drop(reader.read(&mut [0]));
+        return None;
+    }
+    Some(then)
+}
+
+/// Passes an answer on, more or less.
+fn answer_with(
+    mut client: &TcpStream,
+    fault: Fault,
+    (head, body): (&mut Head, &mut Vec<u8>),
+    rng: &mut Rng,
+) -> Option<Then> {
+    let mut then = Then::Close;
+    if head.get("content-length").is_some() {
+        head.set("connection", "keep-alive");
+        then = Then::Keep;
+    }
+    spoil(fault, head, body, rng);
+    let bytes = [head.bytes(), std::mem::take(body)].concat();
+    match fault {
+        Fault::Silent => {}
+        Fault::BrokenAfter => {
+            client.write_all(&refusal(fault, rng)).ok()?;
             return None;
         }
-        _ => {
-            spoil(fault, &mut head, &mut body, &mut rng);
-            [head.bytes(), body].concat()
+        Fault::CutAnswer => {
+            client.write_all(&bytes[..rng.below(bytes.len())]).ok()?;
+            return None;
         }
-    };
-    let end = if fault == Fault::CutAnswer { rng.below(bytes.len()) } else { bytes.len() };
-    if fault == Fault::Slow {
-        for piece in bytes.chunks(bytes.len() / 4 + 1) {
-            std::thread::sleep(Duration::from_millis(3));
-            writer.write_all(piece).ok()?;
+        Fault::Slow => {
+            for piece in bytes.chunks(bytes.len() / 4 + 1) {
+                std::thread::sleep(Duration::from_millis(3));
+                client.write_all(piece).ok()?;
+            }
         }
-        return Some(());
+        _ => client.write_all(&bytes).ok()?,
     }
-    writer.write_all(&bytes[..end]).ok()
+    (fault != Fault::Leave).then_some(then)
 }
 
 /// Changes an answer.

@@ -200,6 +200,20 @@ fn a_registry_that_counts_wrongly_gets_one_piece() {
 }
 
 #[test]
+fn a_registry_that_hardly_takes_anything_gets_one_piece() {
+    let (fake, taken) = registry(|seen, taken| {
+        (seen.method == "PATCH").then(|| {
+            taken.bytes += &seen.body[..2];
+            let range = format!("0-{}", taken.bytes.len() - 1);
+            Reply::new(202, "").header("range", range)
+        })
+    });
+    push(&fake, &chunking()).unwrap();
+    assert!(fake.seen().len() < 30);
+    assert_eq!(taken.lock().unwrap().bytes, blob());
+}
+
+#[test]
 fn an_answer_that_was_lost_is_not_a_reason_to_send_again() {
     let (fake, _) = registry(|seen, taken| {
         (seen.method == "PUT").then(|| {
