@@ -17,8 +17,8 @@ pub(super) struct Flags {
     /// Name the result
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Vec<String>,
-    /// Keep the layers up to this one, and merge those above it: a number of `kiln layers`, the beginning of a diff id,
-    /// or an image that this one is built on [default: no layer is kept]
+    /// Keep the layers up to this one, and merge those above it: a number of `kiln layers`, the beginning of a diff id
+    /// (`sha256:` or at least 12 digits), or an image that this one is built on [default: no layer is kept]
     #[arg(long, value_name = "LAYER|BASE")]
     from: Option<String>,
     /// The time of the merged layer and of the image [default: $SOURCE_DATE_EPOCH, or the image's own time]

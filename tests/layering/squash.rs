@@ -87,7 +87,14 @@ fn layers_that_change_nothing_together_are_dropped() {
     let empty: Vec<bool> =
         history.as_array().unwrap().iter().map(|it| it["empty_layer"] == true).collect();
     assert_eq!(empty, [false, false, true]);
-    assert_eq!(diff_ids(&kiln, "twice"), diff_ids(&kiln, "thrice")[..2]);
+    let layers = diff_ids(&kiln, "thrice");
+    assert_eq!(diff_ids(&kiln, "twice"), layers[..2]);
+    // The first and the last are the very same.
+    let message = format!(
+        "error: `{}` is the beginning of several layers' diff ids\n  hint: `kiln layers` shows the numbers of the layers\n",
+        layers[0]
+    );
+    fails(&kiln, &["squash", "thrice", "--from", &layers[0]], 2, &message);
 }
 
 #[test]

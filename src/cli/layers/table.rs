@@ -7,7 +7,7 @@ use crate::cli::table::columns;
 use crate::cli::text;
 
 /// The last column gets so much in any case.
-const NARROWEST: usize = 20;
+const NARROWEST: usize = 16;
 
 /// Draws everything; `width` is how long a line may be.
 pub(super) fn draw(
