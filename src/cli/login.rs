@@ -81,7 +81,7 @@ impl Name {
         let probe = if path.is_empty() { "/x" } else { path };
         let usable = kiln::oci::Reference::parse(&format!("{registry}{probe}"));
         match usable {
-            Ok(probe) if probe.tag().is_none() && probe.digest().is_none() && host != "" => {
+            Ok(probe) if probe.tag().is_none() && probe.digest().is_none() && !host.is_empty() => {
                 Ok(Self { registry: registry.to_owned(), whole: format!("{registry}{path}") })
             }
             _ => Err(Diagnostic::new(Blame::Input, format!("`{text}` is no registry"))

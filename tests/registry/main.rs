@@ -6,6 +6,7 @@ mod bases;
 mod fake;
 mod faults;
 mod real;
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
