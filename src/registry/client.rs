@@ -271,7 +271,7 @@ impl Client {
             match answer.and_then(&mut take) {
                 Err(error) => {
                     self.0.asked.failed(&place, &error);
-                    failures.push((place.reference.familiar_name(), error));
+                    failures.push((place.is_mirror, (place.reference.familiar_name(), error)));
                 }
                 Ok(taken) => {
                     self.0.asked.served(call.repository, &place);
@@ -282,6 +282,9 @@ impl Client {
                 return Err(RegistryError::Canceled);
             }
         }
+        // In whichever order they were asked, what the registry itself says comes last.
+        failures.sort_by_key(|(is_mirror, _)| !is_mirror);
+        let mut failures: Vec<_> = failures.into_iter().map(|(_, failure)| failure).collect();
         match failures.len() {
             1 => Err(failures.remove(0).1),
             _ => Err(RegistryError::Everywhere { name: call.repository.familiar_name(), failures }),

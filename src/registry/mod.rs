@@ -166,7 +166,7 @@ pub enum RegistryError {
     Everywhere {
         /// The image or repository.
         name: String,
-        /// Who was asked and what came of it, in this order; there are two or more.
+        /// Who was asked and what came of it; there are two or more, and the registry itself is the last.
         failures: Vec<(String, RegistryError)>,
     },
     /// The user asked to stop.
@@ -203,7 +203,6 @@ impl RegistryError {
                 Some("take `blocked = true` out of that file, or use another image".into())
             }
             Self::Place { source, .. } => source.hint(),
-            // The registry itself is asked last, and what it says is what matters most.
             Self::Everywhere { failures, .. } => failures.last()?.1.hint(),
             Self::Status { status: 413, .. } => Some(
                 "the registry, or a proxy before it, limits the size of what is uploaded".into(),
@@ -235,7 +234,12 @@ impl RegistryError {
             | Self::Blocked { .. }
             | Self::Place { .. }
             | Self::Canceled => false,
-            Self::Everywhere { failures, .. } => failures.iter().any(|(_, it)| it.is_transient()),
+            // A mirror that is down is no reason to ask again for what the registry itself does not have.
+            Self::Everywhere { failures, .. } => match failures.last() {
+                Some((_, Self::Blocked { .. })) => failures.iter().any(|(_, it)| it.is_transient()),
+                Some((_, error)) => error.is_transient(),
+                None => false,
+            },
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Place {
     pub insecure: bool,
     /// The file that forbids to ask there.
     pub blocked: Option<PathBuf>,
+    /// Whether it stands in for the image's own registry.
+    pub is_mirror: bool,
 }
 
 impl Registries {
@@ -100,7 +102,7 @@ impl Registries {
         let mut places = Vec::new();
         for mirror in mirrors {
             let there = table.rewrite(reference, &mirror.location)?;
-            places.push(self.place(there, mirror.insecure));
+            places.push(Place { is_mirror: true, ..self.place(there, mirror.insecure) });
         }
         let own = self.place(table.rewrite(reference, &table.location)?, table.insecure);
         let forbidden = table.blocked.then(|| table.origin.clone());
@@ -145,7 +147,7 @@ impl Registries {
         let table = self.table(&reference);
         let blocked = table.filter(|table| table.blocked).map(|table| table.origin.clone());
         let insecure = insecure || table.is_some_and(|table| table.insecure);
-        Place { reference, insecure, blocked }
+        Place { reference, insecure, blocked, is_mirror: false }
     }
 
     fn table(&self, reference: &Reference) -> Option<&Table> {

@@ -248,3 +248,21 @@ fn what_is_written_goes_to_the_location_alone() {
     let error = blocked.has_blob(&name("example.test/x"), manifest.config.digest).unwrap_err();
     assert_eq!(error.to_string(), "`b.test/x` is blocked by `/r.conf`");
 }
+
+#[test]
+fn what_the_registry_says_counts_however_its_mirrors_fail() {
+    let registry = Registry::start(&Setup::Plain);
+    let down = Fake::start(|_| Reply::new(503, ""));
+    let mirrors = [mirror(&dead()), mirror(&down.host())].concat();
+    let client = client(&table("example.test", &registry.host, &mirrors));
+    let name = kiln::oci::Reference::parse("example.test/base:1").unwrap();
+    for asked in 1..=2 {
+        // The dead mirror is asked last the second time.
+        let error = client.resolve(&name).unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+        let last = error.to_string().lines().last().unwrap().to_owned();
+        assert_eq!(last, format!("`{0}/base`: `{0}/base:1` not found", registry.host));
+        // Nothing is waited for and asked again.
+        assert_eq!(down.seen().len(), asked);
+    }
+}

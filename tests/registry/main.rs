@@ -13,6 +13,7 @@ mod proxy;
 mod real;
 #[path = "../grammar/rng.rs"]
 mod rng;
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
