@@ -9,6 +9,7 @@ mod docker;
 mod environment;
 mod excerpt;
 mod explain;
+mod format;
 mod history;
 mod images;
 mod inspect;
