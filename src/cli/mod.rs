@@ -11,6 +11,7 @@ mod excerpt;
 mod explain;
 mod format;
 mod history;
+mod image;
 mod images;
 mod inspect;
 mod interrupt;
@@ -60,6 +61,9 @@ enum Command {
     Inspect(inspect::Flags),
     /// Show how an image was made
     History(history::Flags),
+    /// Docker's other spelling of the commands about images
+    #[command(hide = true)]
+    Image(image::Words),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -71,7 +75,7 @@ enum Command {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Session {
     root: Option<PathBuf>,
     environment: Environment,
@@ -175,6 +179,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Images(flags) => images::run(flags, session),
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
+        Command::Image(words) => image::run(words, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),

@@ -4,6 +4,7 @@
 
 mod error;
 mod list;
+mod size;
 
 use std::path::Path;
 
@@ -76,11 +77,10 @@ impl Library {
         Ok((image, fetched))
     }
 
-    /// Returns an image of the local store, whatever platform it is for; of several this machine's. Nothing is
-    /// pulled.
+    /// Returns an image of the local store, whatever platform it is for; of several this machine's if there is one.
+    /// Nothing is pulled.
     pub fn image(&self, name: &str) -> Result<Image> {
-        let (_, digest) = self.find(name)?;
-        self.images(false).resolve(&kept(digest)).map_err(unusable(name))
+        self.image_for(name, None)
     }
 
     /// Returns an image of the local store and its layers, ready to be read. Nothing is pulled.

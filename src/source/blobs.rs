@@ -53,7 +53,8 @@ impl<'a> StoreBlobs<'a> {
         let known = known_chain(self.store, &config.rootfs.diff_ids)?;
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, descriptor) in manifest.layers.iter().enumerate() {
-            let tar = config.rootfs.diff_ids.get(index).map(|id| Digest::from_bytes(*id.as_bytes()));
+            let tar =
+                config.rootfs.diff_ids.get(index).map(|id| Digest::from_bytes(*id.as_bytes()));
             match known.get(index) {
                 _ if is_here(descriptor) => {}
                 Some(layer) if tar == Some(descriptor.digest) => {

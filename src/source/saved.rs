@@ -145,7 +145,8 @@ fn docker_archive(files: Files, list: &[u8]) -> Result<Saved, SourceError> {
         for path in paths {
             layers.push(blobs.describe(path)?);
         }
-        let config_type = media_type(Content::Config, Family::Oci).unwrap_or(MediaType::ImageConfig);
+        let config_type =
+            media_type(Content::Config, Family::Oci).unwrap_or(MediaType::ImageConfig);
         let described = Descriptor::of(config_type, &config);
         blobs.made.insert(described.digest, config);
         let bytes = Manifest::new(Family::Oci, described, layers).to_bytes();
