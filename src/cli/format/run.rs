@@ -210,7 +210,7 @@ impl Run {
         }
         args.extend(last);
         // Before the text is made: its parts are no longer than it.
-        let given: usize = args.iter().map(|arg| weight(arg)).sum();
+        let given: usize = args.iter().map(weight).sum();
         self.charge(given, span)?;
         let value = functions::call(name, &args, self.heading)
             .map_err(|message| TemplateError::new(span, message))?;

@@ -46,6 +46,28 @@ fn templates_print_what_go_prints() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+#[test]
+fn damaged_templates_are_read_or_refused() {
+    let (mut read, mut refused) = (0, 0);
+    for template in include_str!("../../../testdata/template/templates.txt").lines() {
+        let places = || template.char_indices().map(|(at, c)| (at, at + c.len_utf8()));
+        let cut = places().map(|(at, _)| template[..at].to_owned());
+        let begun = places().map(|(at, _)| template[at..].to_owned());
+        let without = places().map(|(at, end)| format!("{}{}", &template[..at], &template[end..]));
+        for damaged in cut.chain(begun).chain(without) {
+            match printed(&damaged) {
+                Ok(_) => read += 1,
+                Err(error) => {
+                    let place = error.place.unwrap();
+                    assert!(damaged.get(place.start..place.end).is_some(), "{damaged}: {place:?}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} {refused}");
+}
+
 /// An error as it is marked in the template: what it says, and carets beneath what it says it of.
 fn marked(template: &str) -> String {
     let error = printed(template).unwrap_err();
