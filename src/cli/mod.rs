@@ -14,7 +14,9 @@ mod environment;
 mod excerpt;
 mod explain;
 mod export;
+mod format;
 mod history;
+mod image;
 mod images;
 mod import;
 mod inspect;
@@ -111,6 +113,9 @@ enum Command {
     Login(login::Flags),
     /// Forget the credentials of a registry
     Logout(logout::Flags),
+    /// Docker's other spelling of the commands about images
+    #[command(hide = true)]
+    Image(image::Words),
     /// Run an image's process, or a command in its place
     Run(run::Flags),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
@@ -122,7 +127,7 @@ enum Command {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Session {
     root: Option<PathBuf>,
     environment: Environment,
@@ -250,6 +255,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Squash(flags) => squash::run(flags, session),
         Command::Login(flags) => login::run(flags, session),
         Command::Logout(flags) => logout::run(flags, session),
+        Command::Image(words) => image::run(words, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
         Command::Settle => settle::run(session),

@@ -1,31 +1,89 @@
 //! The list of images.
 
-use super::{Library, Result};
-use crate::digest::Digest;
-use crate::oci::Reference;
-use crate::source::image::Image;
-use crate::source::names;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A name of the local store.
+use super::{Library, Result, kept, unusable};
+use crate::digest::Digest;
+use crate::oci::{self, Content, Document, Platform, Reference};
+use crate::source::image::Image;
+use crate::source::{SourceError, names};
+use crate::store::{RecordKind, StoreError};
+
+/// How deeply indexes may lie in each other.
+const DEEPEST: usize = 4;
+
+/// An image of the local store, or several under one index.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// The name.
-    pub name: Reference,
-    /// The manifest or index that it means.
+    /// Its names, sorted; none if nobody gave it one or all were taken away.
+    pub names: Vec<Reference>,
+    /// The manifest or index.
     pub digest: Digest,
-    /// The image, of several this machine's.
+    /// The image; of several this machine's, or else the first.
     pub image: Image,
+    /// What its images are made for, as far as they are here.
+    pub platforms: Vec<Platform>,
+    /// The bytes of the files of all its images that are here; layers that they share count once.
+    pub size: u64,
 }
 
 impl Library {
-    /// Lists the names of the local store with the images that they mean, sorted; one that is not whole is left out.
-    pub fn list(&self) -> Result<Vec<Listed>> {
-        let images = self.images(false);
-        let listed = |(name, digest)| {
-            let image = images.resolve(&self.kept(digest).ok()?).ok()?;
-            Some(Listed { name, digest, image })
-        };
-        Ok(names::tags(&self.store)?.into_iter().filter_map(listed).collect())
+    /// Lists the images of the local store, the newest first: what has a name, and what has only an id. Images of an
+    /// index are in its place, and by themselves as well with `all`. One whose documents are not here is left out.
+    pub fn list(&self, all: bool) -> Result<Vec<Listed>> {
+        let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
+        for (name, digest) in names::tags(&self.store)? {
+            names.entry(digest).or_default().push(name);
+        }
+        let mut listed = Vec::new();
+        let mut inside = BTreeSet::new();
+        for (digest, names) in &names {
+            let members = self.members(*digest)?;
+            inside.extend(members.iter().map(|image| image.digest).filter(|it| it != digest));
+            listed.extend(self.listed(names.clone(), *digest, members)?);
+        }
+        for digest in self.identified()? {
+            let is_seen = names.contains_key(&digest) || (inside.contains(&digest) && !all);
+            if !is_seen {
+                listed.extend(self.listed(Vec::new(), digest, self.members(digest)?)?);
+            }
+        }
+        listed.sort_by_cached_key(|it| {
+            (
+                Reverse(it.image.config.created),
+                it.names.is_empty(),
+                it.names.clone(),
+                it.digest.hex(),
+            )
+        });
+        Ok(listed)
+    }
+
+    fn listed(
+        &self,
+        names: Vec<Reference>,
+        digest: Digest,
+        members: Vec<Image>,
+    ) -> Result<Option<Listed>> {
+        let mut layers = BTreeMap::new();
+        for image in &members {
+            let sizes = self.layer_sizes(image)?;
+            layers.extend(image.config.rootfs.diff_ids.iter().copied().zip(sizes));
+        }
+        let size = layers.values().sum();
+        let platforms = members.iter().map(|image| image.config.platform()).collect();
+        let image = best(&members, &Platform::host()).or(members.first()).cloned();
+        Ok(image.map(|image| Listed { names, digest, image, platforms, size }))
+    }
+
+    /// Returns the manifests and indexes that have an image id.
+    fn identified(&self) -> Result<BTreeSet<Digest>> {
+        let mut found = BTreeSet::new();
+        for id in self.store.record_names(RecordKind::Image)? {
+            found.extend(names::by_id(&self.store, &id)?);
+        }
+        Ok(found)
     }
 
     /// Returns the names of a manifest or index, sorted.
@@ -33,4 +91,66 @@ impl Library {
         let tags = names::tags(&self.store)?;
         Ok(tags.into_iter().filter(|(_, named)| *named == digest).map(|(name, _)| name).collect())
     }
+
+    /// Returns the images that a manifest or index of the store leads to, as far as their documents are here.
+    pub fn members(&self, digest: Digest) -> Result<Vec<Image>> {
+        let (mut found, mut next) = (Vec::new(), vec![digest]);
+        for _ in 0..=DEEPEST {
+            for digest in std::mem::take(&mut next) {
+                match self.document(digest)? {
+                    Some(Document::Index(index)) => next.extend(images_of(&index)),
+                    Some(Document::Manifest(_)) => {
+                        found.extend(self.images(false).resolve(&kept(digest)).ok());
+                    }
+                    None => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads a manifest or index; `None` if it is not here, or is none.
+    fn document(&self, digest: Digest) -> Result<Option<Document>> {
+        match self.store.read_blob(&digest) {
+            Ok(bytes) => Ok(Document::parse(&bytes).ok()),
+            Err(StoreError::Missing(_) | StoreError::Mismatch { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the image of the local store that a text means; of several the one for a platform, which without a wish
+    /// is this machine's or, if there is none for it, the first. Nothing is pulled.
+    pub fn image_for(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        let (_, digest) = self.find(name)?;
+        let members = self.members(digest)?;
+        if members.is_empty() {
+            // Says which document is missing.
+            return self.images(false).resolve(&kept(digest)).map_err(unusable(name));
+        }
+        let found = match platform {
+            Some(platform) => best(&members, platform),
+            None => best(&members, &Platform::host()).or(members.first()),
+        };
+        found.cloned().ok_or_else(|| {
+            let available = members.iter().map(|image| image.config.platform()).collect();
+            let wanted = Box::new(platform.cloned().unwrap_or_default());
+            unusable(name)(SourceError::from(oci::Error::NoPlatform { wanted, available }))
+        })
+    }
+}
+
+/// Returns what an index names as images for a platform.
+fn images_of(index: &oci::Index) -> impl Iterator<Item = Digest> {
+    let is_image = |it: &&oci::Descriptor| {
+        let attests = it.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
+        matches!(it.content(), Content::Manifest | Content::Index) && !attests
+    };
+    index.manifests.iter().filter(is_image).map(|it| it.digest)
+}
+
+/// Returns the image that suits a platform best.
+fn best<'a>(images: &'a [Image], wanted: &Platform) -> Option<&'a Image> {
+    let ranked =
+        images.iter().filter_map(|image| Some((wanted.rank(&image.config.platform())?, image)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, image)| image)
 }

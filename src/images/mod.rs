@@ -12,6 +12,7 @@ mod place;
 mod pull;
 mod push;
 mod rootfs;
+mod size;
 mod squash;
 mod tag;
 
@@ -33,7 +34,7 @@ pub use tag::Removed;
 use crate::digest::Digest;
 use crate::event::Cancel;
 use crate::graph::{ImageLocation, ImageRequest};
-use crate::oci::{Descriptor, Document, Platform, Reference};
+use crate::oci::{Platform, Reference};
 use crate::registry::{Settings, Web};
 use crate::source::SourceError;
 use crate::source::find::{Found, find};
@@ -98,40 +99,24 @@ impl Library {
         Ok((image, fetched))
     }
 
-    /// Returns an image of the local store, whatever platform it is for; of several this machine's. Nothing is
-    /// pulled.
+    /// Returns an image of the local store, whatever platform it is for; of several this machine's if there is one.
+    /// Nothing is pulled.
     pub fn image(&self, name: &str) -> Result<Image> {
-        let (_, digest) = self.find(name)?;
-        let request = self.kept(digest)?;
-        self.images(false).resolve(&request).map_err(unusable(name))
+        self.image_for(name, None)
     }
 
     /// Returns an image of the local store and its layers, ready to be read. Nothing is pulled.
     pub fn layers(&self, name: &str) -> Result<(Image, Fetched)> {
-        let (_, digest) = self.find(name)?;
-        let (images, request) = (self.images(false), self.kept(digest)?);
-        let image = images.resolve(&request).map_err(unusable(name))?;
+        let image = self.image(name)?;
+        let (images, request) = (self.images(false), kept(image.digest));
         let fetched = images.fetch(&request, &|_, _, _| {}).map_err(unusable(name))?;
         Ok((image, fetched))
     }
+}
 
-    /// Asks for an image of the store, and so for no other place: of several this machine's, else the first that is
-    /// here.
-    fn kept(&self, mut digest: Digest) -> Result<ImageRequest> {
-        // An index may name indexes; nobody nests them deeper.
-        for _ in 0..4 {
-            let bytes = self.store.read_blob(&digest)?;
-            let Document::Index(index) = Document::parse(&bytes).map_err(SourceError::from)? else {
-                break;
-            };
-            let is_here = |it: &&Descriptor| self.store.blob_size(&it.digest).is_some();
-            let ours = index.select(&Platform::host()).ok().filter(is_here);
-            let Some(chosen) = ours.or_else(|| index.manifests.iter().find(is_here)) else { break };
-            digest = chosen.digest;
-        }
-        let location = ImageLocation::Manifest(digest);
-        Ok(ImageRequest { location, platform: Platform::host() })
-    }
+/// Asks for a manifest of the store, and so for no other place.
+fn kept(digest: Digest) -> ImageRequest {
+    ImageRequest { location: ImageLocation::Manifest(digest), platform: Platform::host() }
 }
 
 /// Makes the closure that `map_err` wants, for errors of an image that was named.

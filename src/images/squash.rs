@@ -3,7 +3,7 @@
 //! The merging is that of `build --squash`; here is decided what is merged. What is kept keeps its blobs, so that a
 //! registry or a machine that has them need not get them again.
 
-use super::{ImagesError, Library, Result, unusable};
+use super::{ImagesError, Library, Result};
 use crate::digest::{ChainId, DiffId, Digest};
 use crate::export::image::{Image as Assembled, ImageLayer};
 use crate::export::product::Product;
@@ -140,9 +140,7 @@ impl Library {
             [] => {}
             [..] => return Err(ImagesError::SeveralLayers(from.to_owned())),
         }
-        let (_, digest) = self.find(from)?;
-        let images = self.images(false);
-        let base = images.resolve(&self.kept(digest)?).map_err(unusable(from))?;
+        let base = self.image(from)?;
         let base = &base.config.rootfs.diff_ids;
         if !layers.starts_with(base) {
             return Err(ImagesError::NotABase { base: from.to_owned(), image: name.to_owned() });
