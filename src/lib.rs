@@ -7,7 +7,7 @@
 //! ```text
 //! 7 cli
 //! 6 builder runner
-//! 5 solve export
+//! 5 solve export gc
 //! 4 source
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
@@ -24,6 +24,7 @@ pub mod dockerignore;
 pub mod event;
 pub mod export;
 pub mod fs;
+pub mod gc;
 pub mod graph;
 pub mod layer;
 pub mod lint;

@@ -18,6 +18,12 @@ pub struct StepRecord {
     pub created: Option<i64>,
     /// What people saw.
     pub name: String,
+    /// How long that took, in milliseconds; `None`: nobody knows.
+    #[serde(default)]
+    pub took: Option<u64>,
+    /// The definition key of the step that it was done upon, in hexadecimal: without that one it is hard to find.
+    #[serde(default)]
+    pub base: Option<String>,
     /// Name and digest of each part of the key.
     #[serde(default)]
     pub parts: Vec<(String, String)>,

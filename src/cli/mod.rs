@@ -5,10 +5,13 @@
 //! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod config;
 mod docker;
+mod du;
 mod environment;
 mod excerpt;
 mod explain;
+mod filter;
 mod history;
 mod images;
 mod inspect;
@@ -16,6 +19,7 @@ mod interrupt;
 mod paint;
 mod panics;
 mod progress;
+mod prune;
 mod report;
 mod run;
 mod settle;
@@ -42,6 +46,10 @@ struct Cli {
     /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
     #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
     root: Option<PathBuf>,
+    /// The configuration file
+    /// [default: kiln/config.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/kiln/config.toml]
+    #[arg(long, value_name = "FILE", env = "KILN_CONFIG", global = true, hide_env_values = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,6 +69,10 @@ enum Command {
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
     #[command(subcommand)]
     Explain(explain::Explain),
+    /// Show what the local store takes on the disk
+    Du(du::Flags),
+    /// Remove what nobody needs from the local store
+    Prune(prune::Flags),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
@@ -70,11 +82,17 @@ enum Command {
 #[derive(Debug)]
 struct Session {
     root: Option<PathBuf>,
+    config: Option<PathBuf>,
     environment: Environment,
     terminal: Terminal,
 }
 
 impl Session {
+    /// Reads kiln's configuration.
+    fn config(&self) -> Result<config::Config, Diagnostic> {
+        config::read(self.config.as_deref(), &self.environment)
+    }
+
     /// Returns the state root as an absolute path.
     fn state_root(&self) -> Result<PathBuf, Diagnostic> {
         let root = self.root.clone().filter(|root| !root.as_os_str().is_empty());
@@ -139,7 +157,7 @@ fn run() -> u8 {
     };
     let environment = Environment::of_process();
     let terminal = Terminal::of_stderr(&environment);
-    let session = Session { root: cli.root, environment, terminal };
+    let session = Session { root: cli.root, config: cli.config, environment, terminal };
     match command(&cli.command, &session) {
         Ok(()) => 0,
         Err(Failure::Code(code)) => code,
@@ -162,6 +180,8 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::History(flags) => history::run(flags, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
+        Command::Du(flags) => du::run(flags, session),
+        Command::Prune(flags) => prune::run(flags, session),
         Command::Settle => settle::run(session),
     }
 }

@@ -12,7 +12,7 @@ use crate::digest::{Digest, HashingReader, HashingWriter};
 use crate::fs::{self, PathError};
 
 /// Manifests, indexes and configs larger than this are refused.
-const SMALL_BLOB_LIMIT: u64 = 16 << 20;
+pub const SMALL_BLOB_LIMIT: u64 = 16 << 20;
 
 /// A blob in the making.
 pub struct BlobWriter<'a> {

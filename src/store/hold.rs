@@ -96,6 +96,13 @@ pub struct Made {
     pub records: u64,
 }
 
+impl Made {
+    /// Returns whether it made nothing.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.records == 0
+    }
+}
+
 impl Store {
     /// Keeps collectors away for as long as the value lives.
     pub fn guard(&self) -> Guard<'_> {
@@ -162,8 +169,13 @@ impl Store {
         !state.made.is_empty() || state.records > 0
     }
 
-    /// Returns the name of this process's lease.
-    pub(super) fn lease(&self) -> &Path {
+    /// Returns whether this process holds what lies at `place`.
+    pub fn holds(&self, place: &str) -> bool {
+        self.holds.state().held.contains(place)
+    }
+
+    /// Returns where this process's lease is.
+    pub fn lease(&self) -> &Path {
         self.holds.lease.path()
     }
 }

@@ -39,10 +39,11 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All kinds.
-    pub(super) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::Step, Self::Tag, Self::Image, Self::Context, Self::Build, Self::Chain, Self::Blob];
 
-    pub(super) fn directory(self) -> &'static str {
+    /// Returns the name of its directory beneath `records/`.
+    pub fn directory(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Tag => "tag",
@@ -83,12 +84,21 @@ impl Store {
     /// Reads a record without holding it or marking it as used: it may be gone at any time.
     pub fn peek_record(&self, kind: RecordKind, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.record_path(kind, name);
-        let Some(bytes) = fs::read_if_present(&path)? else { return Ok(None) };
-        let Some((boot, body)) = open_envelope(&bytes) else { return Ok(None) };
-        if boot != self.boot && !self.is_settled(&boot, &path) {
-            return Ok(None);
-        }
-        Ok(Some(body.to_vec()))
+        let bytes = fs::read_if_present(&path)?;
+        Ok(bytes.and_then(|bytes| self.trusted(&path, &bytes)).map(|(_, body)| body))
+    }
+
+    /// Takes apart what a record's file holds: the name, beneath the root, of the mark that the record counts by, and
+    /// the body. `None` if it does not count.
+    pub fn trusted(&self, path: &Path, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+        let (boot, body) = open_envelope(bytes)?;
+        let counts = boot == self.boot || self.is_settled(&boot, path);
+        counts.then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
+    }
+
+    /// Returns where the mark of this boot is or will be, beneath the root.
+    pub fn own_mark(&self) -> String {
+        format!("records/{}", mark_name(&self.boot))
     }
 
     /// Writes a record, replacing what was there.
@@ -171,8 +181,12 @@ fn make_settled_mark(root: &Path, boot: &str) -> Result<()> {
     }
 }
 
+fn mark_name(boot: &str) -> String {
+    format!("settled-{boot}")
+}
+
 fn settled_path(root: &Path, boot: &str) -> PathBuf {
-    root.join("records").join(format!("settled-{boot}"))
+    root.join("records").join(mark_name(boot))
 }
 
 /// Takes a record's bytes apart into boot id and body; `None` if they are damaged.

@@ -22,6 +22,11 @@ impl Store {
         Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
+    /// Removes the note: it says too little.
+    pub fn forget_usage(&self) {
+        forget(&self.root);
+    }
+
     /// Writes the note.
     pub fn set_usage(&self, text: &str) -> Result<()> {
         Ok(fs::replace(&self.root.join(NAME), text.as_bytes(), &self.scratch)?)

@@ -20,7 +20,7 @@ use kiln::event::{Cancel, Event};
 
 pub(crate) use flags::Flags;
 pub(crate) use request::Request;
-pub(crate) use values::ulimit;
+pub(crate) use values::{size, ulimit};
 
 use super::interrupt::Interrupt;
 use super::progress::{self, Display, Mode, Tally};

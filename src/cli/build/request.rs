@@ -39,6 +39,7 @@ pub(super) fn make(
     let environment = &session.environment;
     let mut warnings = flags.compat.warnings();
     let state = problems.take(session.state_root()).unwrap_or_default();
+    let keep_storage = problems.take(session.config()).and_then(|config| config.keep_storage);
     let config = DockerConfig::read(environment, &mut warnings);
     let build_args = problems.each(&flags.build_arg, |text| build_arg(text, environment));
     let mut build_args: Vec<_> = build_args.into_iter().flatten().collect();
@@ -83,6 +84,7 @@ pub(super) fn make(
         ulimits,
         jobs: flags.jobs.map_or_else(processors, usize::from),
         registry: config.registry(environment),
+        keep_storage,
     };
     Ok(Request { build, warnings, _spool: spool })
 }
