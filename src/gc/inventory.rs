@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Stat, statat};
 use rustix::io::Errno;
 
-use super::size::{Meter, is_directory, list, read};
+use super::size::{Meter, is_directory, list};
 use super::{Item, Kind, Result};
-use crate::fs::PathError;
+use crate::fs::{PathError, read_unmarked};
 use crate::store::{RecordKind, Store};
 
 /// What a node is to the store.
@@ -241,7 +241,8 @@ impl Inventory {
                 continue;
             }
             let path = store.root().join(&place);
-            let content = read(&path, u64::MAX)?.and_then(|bytes| store.trusted(&path, &bytes));
+            let content =
+                read_unmarked(&path, u64::MAX)?.and_then(|bytes| store.trusted(&path, &bytes));
             let size = self.meter.entry(&stat);
             let node = self.add(place, Part::Record(kind), size, latest(&stat));
             found.push(Read { node, kind, content });

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::documents::{self, Named, first_digest};
 use super::inventory::{Cost, Inventory, Part, Read};
-use super::size::read;
 use super::{Kind, Result};
 use crate::cache::StepRecord;
 use crate::digest::{DiffId, Digest};
+use crate::fs::read_unmarked;
 use crate::store::{RecordKind, Store};
 
 fn blob(digest: &Digest) -> String {
@@ -56,7 +56,7 @@ fn document(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()
         return Ok(());
     }
     let path = store.root().join(&inventory.nodes[index].place);
-    let bytes = read(&path, documents::LARGEST)?.unwrap_or_default();
+    let bytes = read_unmarked(&path, documents::LARGEST)?.unwrap_or_default();
     let Some(named) = Named::read(&bytes) else { return Ok(()) };
     for digest in &named.blobs {
         need(inventory, index, &blob(digest));
@@ -70,7 +70,7 @@ fn document(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()
 /// A layer may have its files in a tar alone.
 fn tar(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()> {
     let path = store.root().join(&inventory.nodes[index].place).join("diff-id");
-    let bytes = read(&path, documents::LARGEST)?.unwrap_or_default();
+    let bytes = read_unmarked(&path, documents::LARGEST)?.unwrap_or_default();
     let diff_id = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
     if let Some(diff_id) = diff_id.map(|id: DiffId| Digest::from_bytes(*id.as_bytes())) {
         inventory.nodes[index].diff_id = Some(diff_id.hex());

@@ -81,20 +81,6 @@ fn open_quietly(path: &Path) -> rustix::io::Result<OwnedFd> {
     quietly(rustix::fs::CWD, path, OFlags::empty())
 }
 
-/// Reads a whole small file without marking it as read; `None` if it is not there.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    use std::io::Read;
-    let fail = PathError::of("read", path);
-    let file = match open_quietly(path) {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened.map_err(&fail)?,
-    };
-    let mut bytes = Vec::new();
-    let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
-    read.map_err(PathError::of("read", path))?;
-    Ok(Some(bytes))
-}
-
 /// Lists a directory without marking it as read: names and what they are.
 pub(super) fn list(path: &Path) -> Result<Vec<(String, Stat)>> {
     let fail = PathError::of("list", path);
