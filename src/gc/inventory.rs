@@ -289,12 +289,12 @@ fn stat(path: &Path) -> Result<Option<Stat>> {
 
 /// The later of the times of last access and of writing: not every file system keeps the former.
 fn latest(stat: &Stat) -> SystemTime {
-    time(stat.st_atime, stat.st_atime_nsec as u64).max(written(stat))
+    time(stat.st_atime, stat.st_atime_nsec).max(written(stat))
 }
 
 /// Marks of boots are read whenever a record is.
 fn written(stat: &Stat) -> SystemTime {
-    time(stat.st_mtime, stat.st_mtime_nsec as u64)
+    time(stat.st_mtime, stat.st_mtime_nsec)
 }
 
 fn time(seconds: i64, nanoseconds: u64) -> SystemTime {

@@ -49,6 +49,8 @@ impl Solver<'_> {
 
     /// Finds a vertex, and with it all that it is built upon, by definition keys alone.
     fn look_up(&self, id: VertexId, progress: &Progress) -> Result<Option<Arc<State>>, StepError> {
+        // One guard for all of them: what is found is then written into the lease at once.
+        let _guard = self.store.guard();
         let (mut found, mut base, mut next) = (Vec::new(), None, Some(id));
         while let Some(id) = next {
             base = progress.state(Some(id));

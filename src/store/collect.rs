@@ -85,7 +85,7 @@ mod tests {
         own.put_blob(b"own").unwrap();
         let held =
             |store: &Store| store.collect().unwrap().held().iter().cloned().collect::<Vec<_>>();
-        assert_eq!(held(&own), [place.clone()]);
+        assert_eq!(held(&own), std::slice::from_ref(&place));
         drop(living);
         assert_eq!(held(&own), [""; 0]);
         let into = own.scratch_dir().unwrap();
