@@ -1,5 +1,6 @@
 //! One build from request to outcome: the whole story on one screen, in [`build`].
 
+mod cap;
 mod check;
 mod finish;
 mod inputs;
@@ -72,6 +73,8 @@ pub struct Build {
     pub jobs: usize,
     /// How registries are reached.
     pub registry: RegistrySettings,
+    /// How many bytes the store may take when the build is over ([`crate::gc::hold_cap`]); `None`: any number.
+    pub keep_storage: Option<u64>,
 }
 
 impl Build {
@@ -101,6 +104,7 @@ impl Build {
             ulimits: Vec::new(),
             jobs: 1,
             registry: RegistrySettings::default(),
+            keep_storage: None,
         }
     }
 }
@@ -220,6 +224,7 @@ pub fn build(
     cancel: &Cancel,
 ) -> Result<Outcome, Vec<Diagnostic>> {
     let Opened { store, inputs, file, web } = open(request, cancel)?;
+    let store = cap::Capped { store, cap: request.keep_storage, reporter };
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());

@@ -86,6 +86,27 @@ pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Reads a file, but no more of it than `limit` bytes, without marking it as read, as far as this user may ask for
+/// that; `None` if there is none.
+pub fn read_unmarked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+    let fail = PathError::of("read", path);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
+        opened => opened,
+    };
+    let file = match opened {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened.map_err(&fail)?,
+    };
+    let mut bytes = Vec::new();
+    let read = File::from(file).take(limit).read_to_end(&mut bytes);
+    read.map_err(PathError::of("read", path))?;
+    Ok(Some(bytes))
+}
+
 /// Opens a file for reading.
 pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(PathError::of("open", path))

@@ -8,7 +8,7 @@
 //! 8 cli
 //! 7 builder runner
 //! 6 images
-//! 5 solve export
+//! 5 solve export gc
 //! 4 source
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
@@ -25,6 +25,7 @@ pub mod dockerignore;
 pub mod event;
 pub mod export;
 pub mod fs;
+pub mod gc;
 pub mod graph;
 pub mod images;
 pub mod layer;

@@ -24,6 +24,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("toml", &["registry/"]),
     ("oci_spec", &["oci/"]),
     ("libc", &["sandbox/"]),
+    ("toml", &["cli/", "registry/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/", "main.rs"]),
     ("signal_hook", &["cli/", "main.rs"]),

@@ -18,12 +18,26 @@ pub struct StepRecord {
     pub created: Option<i64>,
     /// What people saw.
     pub name: String,
+    /// How long that took, in milliseconds; `None`: nobody knows.
+    #[serde(default)]
+    pub took: Option<u64>,
+    /// The definition key of the step that it was done upon, in hexadecimal: without that one it is hard to find.
+    #[serde(default)]
+    pub base: Option<String>,
     /// Name and digest of each part of the key.
     #[serde(default)]
     pub parts: Vec<(String, String)>,
 }
 
 impl StepRecord {
+    /// Reads what [`remember`] wrote; `None` if it is nonsense.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let record: Self = serde_json::from_slice(body).ok()?;
+        let is_name = |layer: &String| ContentDigest::from_hex(layer).is_ok();
+        let is_whole = record.identity().is_some() && record.layers.iter().all(is_name);
+        is_whole.then_some(record)
+    }
+
     /// Returns the identity of the file system; `None` if the record is nonsense.
     pub fn identity(&self) -> Option<ContentDigest> {
         ContentDigest::from_hex(&self.tree).ok()
@@ -32,22 +46,17 @@ impl StepRecord {
 
 /// Returns what the step of that key made, if it is known and its layers are still there. Marks it as used.
 pub fn find(store: &Store, key: &CacheKey) -> Result<Option<StepRecord>> {
-    let name = key.hex();
-    let record = peek(store, &name)?;
-    if record.is_some() {
-        store.touch_record(RecordKind::Step, &name);
-    }
-    Ok(record)
+    let Some(body) = store.record(RecordKind::Step, &key.hex())? else { return Ok(None) };
+    let Some(record) = StepRecord::parse(&body) else { return Ok(None) };
+    let there = record.layers.iter().all(|layer| store.has_snapshot(layer));
+    Ok(Some(record).filter(|_| there))
 }
 
-/// The same by the key's hexadecimal name, without marking it.
+/// The same by the key's hexadecimal name, only to read it: neither it nor its layers are held.
 pub(super) fn peek(store: &Store, name: &str) -> Result<Option<StepRecord>> {
-    let Some(body) = store.record(RecordKind::Step, name)? else { return Ok(None) };
-    let Ok(record) = serde_json::from_slice::<StepRecord>(&body) else { return Ok(None) };
-    let there =
-        |layer: &String| ContentDigest::from_hex(layer).is_ok() && store.has_snapshot(layer);
-    let is_whole = record.identity().is_some() && record.layers.iter().all(there);
-    Ok(Some(record).filter(|_| is_whole))
+    let Some(body) = store.peek_record(RecordKind::Step, name)? else { return Ok(None) };
+    let there = |layer: &String| store.snapshot_dir(layer).join("changes").exists();
+    Ok(StepRecord::parse(&body).filter(|record| record.layers.iter().all(there)))
 }
 
 /// Writes down what a step made.

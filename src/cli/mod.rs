@@ -6,14 +6,17 @@
 
 mod build;
 mod compression;
+mod config;
 mod config_files;
 mod copy;
 mod diff;
 mod docker;
+mod du;
 mod environment;
 mod excerpt;
 mod explain;
 mod export;
+mod filter;
 mod format;
 mod history;
 mod image;
@@ -29,6 +32,7 @@ mod network;
 mod paint;
 mod panics;
 mod progress;
+mod prune;
 mod pull;
 mod push;
 mod report;
@@ -69,6 +73,10 @@ struct Cli {
     /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
     #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
     root: Option<PathBuf>,
+    /// The configuration file
+    /// [default: kiln/config.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/kiln/config.toml]
+    #[arg(long, value_name = "FILE", env = "KILN_CONFIG", global = true, hide_env_values = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -121,6 +129,10 @@ enum Command {
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
     #[command(subcommand)]
     Explain(explain::Explain),
+    /// Show what the local store takes on the disk
+    Du(du::Flags),
+    /// Remove what nobody needs from the local store
+    Prune(prune::Flags),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
@@ -130,6 +142,7 @@ enum Command {
 #[derive(Debug, Clone)]
 struct Session {
     root: Option<PathBuf>,
+    config: Option<PathBuf>,
     environment: Environment,
     terminal: Terminal,
 }
@@ -147,6 +160,11 @@ impl Session {
             say(&report::warning(warning, &self.terminal));
         }
         Ok(settings)
+    }
+
+    /// Reads kiln's configuration.
+    fn config(&self) -> Result<config::Config, Diagnostic> {
+        config::read(self.config.as_deref(), &self.environment)
     }
 
     /// Returns the state root as an absolute path.
@@ -219,7 +237,7 @@ fn run() -> u8 {
     };
     let environment = Environment::of_process();
     let terminal = Terminal::of_stderr(&environment);
-    let session = Session { root: cli.root, environment, terminal };
+    let session = Session { root: cli.root, config: cli.config, environment, terminal };
     match command(&cli.command, &session) {
         Ok(()) => 0,
         Err(Failure::Code(code)) => code,
@@ -258,6 +276,8 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Image(words) => image::run(words, session),
         Command::Run(flags) => run::run(flags, session),
         Command::Explain(explain) => explain::run(explain, session),
+        Command::Du(flags) => du::run(flags, session),
+        Command::Prune(flags) => prune::run(flags, session),
         Command::Settle => settle::run(session),
     }
 }

@@ -189,7 +189,8 @@ impl<'a> Snapshots<'a> {
             write(&made.join("diff-id"), diff_id.to_string().as_bytes())?;
         }
         write(&made.join("changes"), &encoded)?;
-        match std::fs::rename(&made, &place) {
+        let put = || std::fs::rename(&made, &place);
+        match self.store.place(&format!("snapshots/{}", id.name()), put) {
             Ok(()) => Ok(id),
             // Another process was faster with the very same layer.
             Err(_) if self.store.has_snapshot(&id.name()) => Ok(id),
@@ -207,7 +208,8 @@ impl<'a> Snapshots<'a> {
         let place = self.dir(id);
         if let Some(files) = files.filter(|_| !place.join("fs").exists()) {
             // A failure means that another process was faster.
-            let _ = std::fs::rename(files, place.join("fs"));
+            let put = || std::fs::rename(files, place.join("fs"));
+            let _ = self.store.place(&format!("snapshots/{}", id.name()), put);
         }
         if let Some(diff_id) = diff_id {
             self.write_diff_id(id, diff_id)?;
@@ -259,7 +261,8 @@ impl<'a> Snapshots<'a> {
         let layer = self.load(id)?;
         let made = self.store.scratch_dir()?;
         materialise(&layer.changes, &*layer.contents, &made, flavour())?;
-        match std::fs::rename(&made, &place) {
+        let put = || std::fs::rename(&made, &place);
+        match self.store.place(&format!("snapshots/{}", id.name()), put) {
             Ok(()) => Ok(place),
             Err(_) if place.exists() => Ok(place),
             Err(error) => Err(PathError::of("create", &place)(error).into()),
@@ -270,7 +273,7 @@ impl<'a> Snapshots<'a> {
     pub fn keep_directory(&self, changes: &Changes, contents: &dyn Contents) -> Result<PathBuf> {
         let id = LayerId(ContentDigest::of(&changes.encode()));
         let place = self.dir(id).join("fs");
-        if !place.exists() {
+        if !self.store.has_snapshot(&id.name()) || !place.exists() {
             let made = self.store.scratch_dir()?;
             materialise(changes, contents, &made, flavour())?;
             self.commit_directory(changes, &made, None)?;

@@ -177,8 +177,8 @@ fn cache_directory(
         }
     };
     let place = solver.store.mount_dir(&name);
-    if !place.exists() {
-        make_cache(solver, cache, start.as_ref(), &place)?;
+    if !solver.store.has_mount(&name) {
+        make_cache(solver, cache, start.as_ref(), &name)?;
     }
     Ok(place)
 }
@@ -206,7 +206,7 @@ fn make_cache(
     solver: &Solver<'_>,
     cache: &CacheMount,
     start: Option<&Tree>,
-    place: &Path,
+    name: &str,
 ) -> Result<(), StepError> {
     use crate::layer::materialise;
     let mut edit = Edit::new(Tree::empty());
@@ -223,7 +223,8 @@ fn make_cache(
     let (tree, changes) = edit.finish();
     let made = Upper::new(solver.store, &meta)?;
     materialise(&changes, &TreeContents(tree), &made.files, crate::snapshot::flavour())?;
-    keep_first(&made.files, place)?;
+    let place = solver.store.mount_dir(name);
+    solver.store.place(&format!("mounts/{name}"), || keep_first(&made.files, &place))?;
     made.discard();
     Ok(())
 }

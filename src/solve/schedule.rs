@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, mpsc};
+use std::time::Instant;
 
 use super::error::StepError;
 use super::hashing::Hashing;
@@ -48,6 +49,8 @@ impl Solver<'_> {
 
     /// Finds a vertex, and with it all that it is built upon, by definition keys alone.
     fn look_up(&self, id: VertexId, progress: &Progress) -> Result<Option<Arc<State>>, StepError> {
+        // One guard for all of them: what is found is then written into the lease at once.
+        let _guard = self.store.guard();
         let (mut found, mut base, mut next) = (Vec::new(), None, Some(id));
         while let Some(id) = next {
             base = progress.state(Some(id));
@@ -176,6 +179,7 @@ impl Solver<'_> {
         let earlier = self.earlier(id, progress);
         let earlier = earlier.as_ref();
         let (state, unhashed) = self.timed(id, || {
+            let begun = Instant::now();
             let ((tree, layer), unhashed) = match &vertex.op {
                 Op::Run(run) => {
                     if let Some(earlier) = earlier {
@@ -198,7 +202,12 @@ impl Solver<'_> {
             };
             let created = Some(self.now_nanoseconds(id));
             let identity = state::identity_of(&tree);
-            let record = record_of(&vertex.name, &[layer], identity, created);
+            let base_key = vertex.base.and_then(|id| progress.keys.get(&id));
+            let record = StepRecord {
+                base: base_key.map(|key| key.key.hex()),
+                took: milliseconds(begun),
+                ..record_of(&vertex.name, &[layer], identity, created)
+            };
             self.remember(id, progress, key, &record)?;
             let is_new = earlier.is_none_or(|earlier| earlier.identity() != Some(identity));
             self.note(id, key, is_new, progress);
@@ -228,9 +237,13 @@ impl Solver<'_> {
         progress: &Progress,
     ) -> Result<State, StepError> {
         let report = |what: &str, current, total| self.progress(id, what, current, total);
+        let begun = Instant::now();
         let fetched = self.images.fetch(&image.request, &report)?;
         let identity = state::identity_of(&fetched.tree);
-        let record = record_of(&self.graph.get(id).name, &fetched.layers, identity, None);
+        let record = StepRecord {
+            took: milliseconds(begun),
+            ..record_of(&self.graph.get(id).name, &fetched.layers, identity, None)
+        };
         if let Some(key) = progress.keys.get(&id) {
             cache::remember(self.store, key, &record)?;
         }
@@ -249,8 +262,14 @@ fn record_of(
         tree: identity.hex(),
         created,
         name: name.to_owned(),
+        took: None,
+        base: None,
         parts: Vec::new(),
     }
+}
+
+fn milliseconds(begun: Instant) -> Option<u64> {
+    u64::try_from(begun.elapsed().as_millis()).ok()
 }
 
 fn from_record(base: Option<Arc<State>>, record: &StepRecord) -> Option<State> {

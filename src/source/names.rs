@@ -4,7 +4,7 @@ use super::SourceError;
 use crate::digest::{ChainId, ContentDigest, DiffId, Digest};
 use crate::oci::Reference;
 use crate::snapshot::LayerId;
-use crate::store::{RecordKind, Store};
+use crate::store::{RecordKind, Store, StoreError};
 
 /// Returns the file name under which a reference is kept: the reference with odd bytes escaped, or its digest if that
 /// is longer than a file name may be. What the name is stands in the record.
@@ -33,6 +33,10 @@ pub fn tag(store: &Store, reference: &Reference) -> Result<Option<Digest>, Sourc
 /// Gives a name to a manifest or index of the local store.
 pub fn set_tag(store: &Store, reference: &Reference, digest: &Digest) -> Result<(), SourceError> {
     let reference = reference.clone().or_latest();
+    // Held, so that nobody collects it before its name is known.
+    if store.blob_size(digest).is_none() {
+        return Err(StoreError::Missing(*digest).into());
+    }
     // A tag that stands already is not written again: a rebuild without changes writes nothing.
     if tag(store, &reference)? == Some(*digest) {
         return Ok(());
@@ -50,7 +54,7 @@ pub fn remove_tag(store: &Store, reference: &Reference) -> Result<(), SourceErro
 pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
     let mut tags = Vec::new();
     for name in store.record_names(RecordKind::Tag)? {
-        let Some(body) = store.record(RecordKind::Tag, &name)? else { continue };
+        let Some(body) = store.peek_record(RecordKind::Tag, &name)? else { continue };
         let text = String::from_utf8_lossy(&body).into_owned();
         let mut lines = text.lines();
         let digest = lines.next().and_then(|line| line.parse().ok());
@@ -171,7 +175,9 @@ mod tests {
         let names =
             ["a/".repeat(119) + "b", "app".to_owned()].map(|name| Reference::parse(&name).unwrap());
         for (index, name) in names.iter().enumerate() {
-            set_tag(&store, name, &Digest::of(&[index as u8])).unwrap();
+            let absent = set_tag(&store, name, &Digest::of(&[index as u8])).unwrap_err();
+            assert!(matches!(absent, SourceError::Store(StoreError::Missing(_))));
+            set_tag(&store, name, &store.put_blob(&[index as u8]).unwrap()).unwrap();
         }
         let tags = tags(&store).unwrap();
         let expected = names.map(Reference::or_latest);

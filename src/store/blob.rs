@@ -12,7 +12,7 @@ use crate::digest::{Digest, HashingReader, HashingWriter};
 use crate::fs::{self, PathError};
 
 /// Manifests, indexes and configs larger than this are refused.
-const SMALL_BLOB_LIMIT: u64 = 16 << 20;
+pub const SMALL_BLOB_LIMIT: u64 = 16 << 20;
 
 /// A blob in the making.
 pub struct BlobWriter<'a> {
@@ -57,26 +57,41 @@ impl BlobWriter<'_> {
         let digest = hasher.digest();
         check(digest)?;
         let place = self.store.blob_path(&digest);
-        if !place.exists() {
-            file.persist(&place).map_err(|error| PathError::of("write", &place)(error.error))?;
+        if !self.store.hold_blob(&digest) {
+            let put = || file.persist(&place);
+            self.store
+                .place(&blob_place(&digest), put)
+                .map_err(|error| PathError::of("write", &place)(error.error))?;
         }
         Ok((digest, size))
     }
 }
 
+fn blob_place(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
 impl Store {
     /// Returns where the blob is or will be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
+        self.root.join(blob_place(digest))
     }
 
-    /// Returns the size of the blob, `None` if it is not there.
+    fn hold_blob(&self, digest: &Digest) -> bool {
+        self.hold(&blob_place(digest), "")
+    }
+
+    /// Returns the size of the blob, `None` if it is not there. One that is there is held until this process ends.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        if !self.hold_blob(digest) {
+            return None;
+        }
         std::fs::metadata(self.blob_path(digest)).ok().map(|meta| meta.len())
     }
 
     /// Opens a blob that is known to be there.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        self.hold_blob(digest);
         fs::open(&self.blob_path(digest)).map_err(|error| match error.is_not_found() {
             true => StoreError::Missing(*digest),
             false => error.into(),

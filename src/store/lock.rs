@@ -4,6 +4,7 @@
 //! removed only by whoever holds it, after which it is useless: takers check that what they locked is still what
 //! the name means.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,18 @@ use crate::fs::{self, PathError};
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The locked file itself; a lease has lines (`hold`).
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 impl Drop for Lock {
@@ -59,7 +71,7 @@ fn try_lock(path: &Path) -> Result<Option<Lock>> {
     }
     let held = file.metadata().map_err(&fail)?.ino();
     let named = std::fs::metadata(path).map(|meta| meta.ino());
-    Ok(named.is_ok_and(|inode| inode == held).then(|| Lock { path: path.to_owned(), _file: file }))
+    Ok(named.is_ok_and(|inode| inode == held).then(|| Lock { path: path.to_owned(), file }))
 }
 
 /// Takes a lease of a new name for this process.
@@ -72,10 +84,41 @@ pub(super) fn take_lease(root: &Path) -> Result<(String, Lock)> {
             continue;
         }
         if let Some(lock) = try_lock(&root.join("locks").join(&name))? {
+            bury(&lock, root);
+            lock.file.set_len(0).map_err(PathError::of("write", &lock.path))?;
             return Ok((name, lock));
         }
     }
     unreachable!("four billion leases of one process")
+}
+
+/// Takes note that the holder of a lease died: what it made was never counted.
+fn bury(lease: &Lock, root: &Path) {
+    if lease.file.metadata().map_or(true, |meta| meta.len() > 0) {
+        super::usage::forget(root);
+    }
+}
+
+/// Returns the lines of all leases that are held, but not of `own`: paths beneath the root. To be called by whoever
+/// holds the guard exclusively, so that no line is missing.
+pub(super) fn held_lines(root: &Path, own: &Path) -> Result<HashSet<String>> {
+    let directory = root.join("locks");
+    let fail = PathError::of("list", &directory);
+    let mut lines = HashSet::new();
+    for entry in std::fs::read_dir(&directory).map_err(&fail)? {
+        let path = entry.map_err(&fail)?.path();
+        let is_lease =
+            path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"lease-"));
+        if !is_lease || path == own {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else { continue };
+        if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            let text = std::io::read_to_string(&file).map_err(PathError::of("read", &path))?;
+            lines.extend(text.lines().map(str::to_owned));
+        }
+    }
+    Ok(lines)
 }
 
 /// Removes scratch directories whose lease nobody holds, and locks that their holders died with. What cannot be
@@ -84,14 +127,20 @@ pub(super) fn sweep(root: &Path) {
     let entries = |name| std::fs::read_dir(root.join(name)).into_iter().flatten().flatten();
     for entry in entries("tmp") {
         let lease = root.join("locks").join(entry.file_name());
-        if let Ok(Some(_lock)) = try_lock(&lease) {
+        if let Ok(Some(lock)) = try_lock(&lease) {
+            bury(&lock, root);
             let _ = fs::remove_tree(&entry.path());
         }
     }
     for entry in entries("locks") {
         // Whoever wants a private directory takes another if the lock is held, be it for an instant only.
         if !entry.file_name().as_encoded_bytes().starts_with(b"mount-") {
-            drop(try_lock(&entry.path()));
+            let is_lease = entry.file_name().as_encoded_bytes().starts_with(b"lease-");
+            if let Ok(Some(lock)) = try_lock(&entry.path())
+                && is_lease
+            {
+                bury(&lock, root);
+            }
         }
     }
 }

@@ -13,6 +13,8 @@
 //! records/settled-<boot>      how far the records of a boot are known to be on the disk
 //! mounts/<id>/                directories of RUN --mount=type=cache
 //! locks/<name>                flock files: leases of running builds, steps in flight; removed by their holders
+//! guard                       flock: shared while something is looked up, exclusive while something is removed
+//! usage                       how large everything was when it was last counted (`gc/`)
 //! tmp/<lease>/                files in the making; belongs to a live lease or is garbage
 //! ```
 //!
@@ -21,12 +23,17 @@
 //! garbage in `tmp/`, which the next one sweeps. The store knows nothing of what the bytes mean.
 
 mod blob;
+mod collect;
+mod hold;
 mod lock;
 mod record;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, SMALL_BLOB_LIMIT};
+pub use collect::Collection;
+pub use hold::{Guard, Made};
 pub use lock::Lock;
 pub use record::{RecordKind, settle};
 
@@ -50,6 +57,9 @@ pub enum StoreError {
     /// A blob that something names is not there.
     #[error("blob `{0}` is missing from the store")]
     Missing(Digest),
+    /// Other processes did not let go of the guard.
+    #[error("other processes are at work in `{}` and do not pause", _0.display())]
+    Busy(PathBuf),
 }
 
 impl StoreError {
@@ -64,6 +74,7 @@ impl StoreError {
                 Some("name a state root that you may write to with `--root`".into())
             }
             Self::Missing(_) => Some("build again with `--no-cache`".into()),
+            Self::Busy(_) => Some("wait until they have ended, and try again".into()),
             Self::Path(_) | Self::Mismatch { .. } => None,
         }
     }
@@ -78,7 +89,7 @@ pub struct Store {
     scratch: PathBuf,
     boot: String,
     wrote: std::sync::atomic::AtomicBool,
-    _lease: Lock,
+    holds: hold::Holds,
 }
 
 impl Store {
@@ -95,7 +106,8 @@ impl Store {
         let scratch = root.join("tmp").join(name);
         fs::create_dir_all(&scratch)?;
         lock::sweep(&root);
-        Ok(Self { boot: boot_id(), wrote: false.into(), root, scratch, _lease: lease })
+        let holds = hold::Holds::new(lease, &root)?;
+        Ok(Self { boot: boot_id(), wrote: false.into(), root, scratch, holds })
     }
 
     /// Returns the state root.
@@ -119,9 +131,20 @@ impl Store {
         self.root.join("snapshots").join(id)
     }
 
-    /// Returns whether a snapshot is there: its directory alone is none.
+    /// Returns whether a snapshot is there: its directory alone is none. One that is there is held until this process
+    /// ends.
     pub fn has_snapshot(&self, id: &str) -> bool {
-        self.snapshot_dir(id).join("changes").exists()
+        self.hold(&format!("snapshots/{id}"), "changes")
+    }
+
+    /// Returns whether the cache mount of that name is there. One that is there is held until this process ends.
+    pub fn has_mount(&self, id: &str) -> bool {
+        let place = format!("mounts/{id}");
+        let is_there = self.hold(&place, "");
+        if is_there {
+            self.hold_as_made(&place);
+        }
+        is_there
     }
 
     /// Returns where the cache mount of that name is or will be.
@@ -132,6 +155,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        if self.has_made() {
+            // Nobody counted it.
+            usage::forget(&self.root);
+        }
         // What cannot be removed now is swept by the next process that opens the store.
         let _ = fs::remove_tree(&self.scratch);
     }

@@ -39,10 +39,11 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All kinds.
-    pub(super) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::Step, Self::Tag, Self::Image, Self::Context, Self::Build, Self::Chain, Self::Blob];
 
-    pub(super) fn directory(self) -> &'static str {
+    /// Returns the name of its directory beneath `records/`.
+    pub fn directory(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Tag => "tag",
@@ -53,34 +54,51 @@ impl RecordKind {
             Self::Blob => "blob",
         }
     }
+
+    /// Returns where the record of that name is, beneath the root. Names are file names: the caller escapes what is
+    /// not.
+    pub fn place(self, name: &str) -> String {
+        let directory = self.directory();
+        match self {
+            Self::Step => format!("records/{directory}/{}/{name}", &name[..2]),
+            Self::Tag | Self::Image | Self::Context | Self::Build | Self::Chain | Self::Blob => {
+                format!("records/{directory}/{name}")
+            }
+        }
+    }
 }
 
 const MAGIC: &str = "kiln-record 1";
 
 impl Store {
-    /// Returns where the record of that name is. Names are file names: the caller escapes what is not.
     fn record_path(&self, kind: RecordKind, name: &str) -> PathBuf {
-        let directory = self.root.join("records").join(kind.directory());
-        match kind {
-            RecordKind::Step => directory.join(&name[..2]).join(name),
-            RecordKind::Tag
-            | RecordKind::Image
-            | RecordKind::Context
-            | RecordKind::Build
-            | RecordKind::Chain
-            | RecordKind::Blob => directory.join(name),
-        }
+        self.root.join(kind.place(name))
     }
 
-    /// Reads a record; `None` if there is none, or none that can be trusted.
+    /// Reads a record and holds it until this process ends; `None` if there is none, or none that can be trusted.
     pub fn record(&self, kind: RecordKind, name: &str) -> Result<Option<Vec<u8>>> {
+        self.hold(&kind.place(name), "");
+        self.peek_record(kind, name)
+    }
+
+    /// Reads a record without holding it or marking it as used: it may be gone at any time.
+    pub fn peek_record(&self, kind: RecordKind, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.record_path(kind, name);
-        let Some(bytes) = fs::read_if_present(&path)? else { return Ok(None) };
-        let Some((boot, body)) = open_envelope(&bytes) else { return Ok(None) };
-        if boot != self.boot && !self.is_settled(&boot, &path) {
-            return Ok(None);
-        }
-        Ok(Some(body.to_vec()))
+        let bytes = fs::read_unmarked(&path, u64::MAX)?;
+        Ok(bytes.and_then(|bytes| self.trusted(&path, &bytes)).map(|(_, body)| body))
+    }
+
+    /// Takes apart what a record's file holds: the name, beneath the root, of the mark that the record counts by, and
+    /// the body. `None` if it does not count.
+    pub fn trusted(&self, path: &Path, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+        let (boot, body) = open_envelope(bytes)?;
+        let counts = boot == self.boot || self.is_settled(&boot, path);
+        counts.then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
+    }
+
+    /// Returns where the mark of this boot is or will be, beneath the root.
+    pub fn own_mark(&self) -> String {
+        format!("records/{}", mark_name(&self.boot))
     }
 
     /// Writes a record, replacing what was there.
@@ -92,11 +110,17 @@ impl Store {
         let boot = if self.boot.is_empty() { "-" } else { &self.boot };
         let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
         bytes.extend_from_slice(body);
-        match fs::replace(&path, &bytes, &self.scratch) {
+        self.count_record(bytes.len());
+        let _guard = self.guard();
+        let replaced = fs::replace(&path, &bytes, &self.scratch);
+        self.hold(&kind.place(name), "");
+        match replaced {
             Err(error) if error.is_not_found() => {
                 let parent = path.parent().expect("records lie in directories");
                 fs::create_dir_all(parent)?;
-                Ok(fs::replace(&path, &bytes, &self.scratch)?)
+                fs::replace(&path, &bytes, &self.scratch)?;
+                self.hold(&kind.place(name), "");
+                Ok(())
             }
             done => Ok(done?),
         }
@@ -108,16 +132,6 @@ impl Store {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
-    }
-
-    /// Marks a record as used just now, for the garbage collector. A failure only makes it look older.
-    pub fn touch_record(&self, kind: RecordKind, name: &str) {
-        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        };
-        let _ = utimensat(CWD, self.record_path(kind, name), &times, AtFlags::empty());
     }
 
     /// Lists the names of a kind that has no subdirectories, sorted.
@@ -175,8 +189,12 @@ fn make_settled_mark(root: &Path, boot: &str) -> Result<()> {
     }
 }
 
+fn mark_name(boot: &str) -> String {
+    format!("settled-{boot}")
+}
+
 fn settled_path(root: &Path, boot: &str) -> PathBuf {
-    root.join("records").join(format!("settled-{boot}"))
+    root.join("records").join(mark_name(boot))
 }
 
 /// Takes a record's bytes apart into boot id and body; `None` if they are damaged.

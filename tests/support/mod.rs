@@ -6,6 +6,7 @@ pub(crate) mod debian;
 pub(crate) mod docker;
 pub(crate) mod podman;
 pub(crate) mod tars;
+pub(crate) mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

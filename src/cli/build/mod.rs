@@ -13,7 +13,7 @@ use kiln::diagnostic::Diagnostic;
 pub(crate) use flags::Flags;
 pub(crate) use request::Request;
 pub(crate) use result::write_file;
-pub(crate) use values::{boolean, ulimit};
+pub(crate) use values::{boolean, size, ulimit};
 
 use super::progress::Mode;
 use super::watch::Watch;

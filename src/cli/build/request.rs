@@ -42,6 +42,7 @@ pub(super) fn make(
     let reach = problems.take(flags.reach.settings(session));
     let (registry, unread) = reach.unwrap_or_default();
     warnings.extend(unread);
+    let keep_storage = problems.take(session.config()).and_then(|config| config.keep_storage);
     let build_args = problems.each(&flags.build_arg, |text| build_arg(text, environment));
     let mut build_args: Vec<_> = build_args.into_iter().flatten().collect();
     add_epoch(&mut build_args, environment);
@@ -85,6 +86,7 @@ pub(super) fn make(
         ulimits,
         jobs: flags.jobs.map_or_else(processors, usize::from),
         registry,
+        keep_storage,
     };
     Ok(Request { build, warnings, _spool: spool })
 }

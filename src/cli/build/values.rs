@@ -45,7 +45,7 @@ pub(super) fn pair(flag: &str, text: &str) -> Read<(String, Option<String>)> {
 }
 
 /// Reads a number of bytes as a mount's `size` has it: `64m`, `1.5g`, `512kb`, `1 GiB`.
-pub(super) fn size(flag: &str, text: &str) -> Read<u64> {
+pub(crate) fn size(flag: &str, text: &str) -> Read<u64> {
     let size = kiln::dockerfile::mount::size(text).ok().filter(|size| *size < i64::MAX);
     size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| {
         hinted(

@@ -15,6 +15,7 @@ fn request(words: &[&str], variables: &[(&str, &str)]) -> Result<Request, Vec<St
     let line =
         Line::try_parse_from(["build"].iter().chain(words)).unwrap_or_else(|e| panic!("{e}"));
     let session = Session {
+        config: None,
         root: Some("/nowhere/state".into()),
         environment: Environment::of(variables),
         terminal: Terminal::plain(80),
