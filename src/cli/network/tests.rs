@@ -14,7 +14,7 @@ struct Line {
 fn settings(words: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Diagnostic> {
     let line = Line::try_parse_from(["x"].iter().chain(words)).unwrap();
     let environment = Environment::of(variables);
-    let session = Session { root: None, environment, terminal: Terminal::plain(80) };
+    let session = Session { root: None, config: None, environment, terminal: Terminal::plain(80) };
     let (settings, warnings) = line.reach.settings(&session)?;
     assert_eq!(warnings, [] as [&str; 0]);
     Ok(settings)
