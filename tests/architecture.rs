@@ -21,7 +21,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("blake3", &["digest.rs"]),
     ("ureq", &["registry/", "source/"]),
     ("rustls", &["registry/", "source/"]),
-    ("toml", &["registry/"]),
     ("oci_spec", &["oci/"]),
     ("libc", &["sandbox/"]),
     ("toml", &["cli/", "registry/"]),

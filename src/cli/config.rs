@@ -4,7 +4,7 @@
 //! keep-storage = "20GB"
 //! ```
 //!
-//! `--config` or KILN_CONFIG name it; otherwise the first counts that is there of `kiln/config.toml` in the user's
+//! `--config-file` or KILN_CONFIG name it; otherwise the first counts that is there of `kiln/config.toml` in the user's
 //! configuration directory and `/etc/kiln/config.toml`. Files are not merged.
 
 use std::ops::Range;

@@ -75,7 +75,14 @@ struct Cli {
     root: Option<PathBuf>,
     /// The configuration file
     /// [default: kiln/config.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/kiln/config.toml]
-    #[arg(long, value_name = "FILE", env = "KILN_CONFIG", global = true, hide_env_values = true)]
+    #[arg(
+        long = "config-file",
+        value_name = "FILE",
+        id = "config-file",
+        env = "KILN_CONFIG",
+        global = true,
+        hide_env_values = true
+    )]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

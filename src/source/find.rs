@@ -43,6 +43,11 @@ pub fn find(store: &Store, text: &str) -> Result<Found, SourceError> {
     {
         return Ok(Found::Id(digest));
     }
+    if is_whole && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        // It has the form of a name, but nobody means one.
+        let hint = Some("`kiln images` lists the ids of those that are there".to_owned());
+        return Err(SourceError::ImageNotFound { reference: text.to_owned(), hint });
+    }
     let reference = Reference::parse(text).map(Reference::or_latest);
     if let Ok(reference) = &reference
         && let Some(digest) = named(store, reference)?

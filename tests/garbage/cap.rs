@@ -9,7 +9,7 @@ const CAP: u64 = 12 << 20;
 fn build(kiln: &Kiln, config: &str, dockerfile: &str, args: &[&str]) -> Ended {
     let path = kiln.path("config.toml");
     std::fs::write(&path, config).unwrap();
-    kiln.build(dockerfile, &[&["--config", path.to_str().unwrap()], args].concat())
+    kiln.build(dockerfile, &[&["--config-file", path.to_str().unwrap()], args].concat())
 }
 
 fn growing(step: usize) -> String {
@@ -71,7 +71,7 @@ fn mistakes_in_the_file() {
         assert!(ended.stderr.contains(message), "{}", ended.stderr);
         assert!(ended.stderr.contains(&format!("{}{place}", path.display())), "{}", ended.stderr);
     }
-    let ended = kiln.build(BASE, &["--config", "/no/such/file"]);
+    let ended = kiln.build(BASE, &["--config-file", "/no/such/file"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("cannot read `/no/such/file`"), "{}", ended.stderr);
 }
