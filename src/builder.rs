@@ -6,6 +6,7 @@ mod finish;
 mod inputs;
 mod plan;
 mod platforms;
+mod push;
 mod report;
 
 use std::path::PathBuf;
@@ -229,38 +230,43 @@ pub fn build(
     let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
     let contexts = inputs.contexts(&plan.graph)?;
-    let solver = Solver {
-        store: &store,
-        images: &images,
-        agent: &web.agent,
-        sandbox: &sandbox,
-        emulators: &Emulators::of_this_machine(),
-        graph: &plan.graph,
-        reporter,
-        cancel: cancel.clone(),
-        contexts,
-        secrets: &request.secrets,
-        ssh: &request.ssh,
-        hosts: &request.add_hosts,
-        ulimits: &request.ulimits,
-        shm_size: request.shm_size,
-        jobs: request.jobs,
-        memory: inputs.memory(request),
-    };
-    let states = solver.solve(&plan.images.iter().map(|image| image.result).collect::<Vec<_>>());
-    let states = states.map_err(|error| report::solve(&inputs, &plan, error))?;
-    finish::finish(
-        &finish::Finish {
-            request,
+    let stop = cancel.child();
+    let targets = push::Target::of(request, &inputs, (cancel, &stop));
+    let targets = targets.map_err(|error| report::docker_config(&error))?;
+    let pushing = push::Pushing { store: &store, reporter, cancel, stop: &stop, targets: &targets };
+    let emulators = Emulators::of_this_machine();
+    let states = std::thread::scope(|scope| {
+        let early = pushing.early(request, &plan, scope);
+        let solver = Solver {
             store: &store,
             images: &images,
-            inputs: &inputs,
+            agent: &web.agent,
+            sandbox: &sandbox,
+            emulators: &emulators,
+            graph: &plan.graph,
             reporter,
-            cancel,
-        },
-        &plan,
-        &states,
-    )
+            cancel: cancel.clone(),
+            contexts,
+            secrets: &request.secrets,
+            ssh: &request.ssh,
+            hosts: &request.add_hosts,
+            ulimits: &request.ulimits,
+            shm_size: request.shm_size,
+            jobs: request.jobs,
+            made: &|vertex, layers| {
+                if let Some(early) = &early {
+                    early.take(vertex, layers);
+                }
+            },
+            memory: inputs.memory(request),
+        };
+        let results: Vec<_> = plan.images.iter().map(|image| image.result).collect();
+        solver.solve(&results).inspect_err(|_| stop.cancel())
+    });
+    let states = states.map_err(|error| report::solve(&inputs, &plan, error))?;
+    let (store, images, inputs) = (&store, &images, &inputs);
+    let finish = finish::Finish { request, store, images, inputs, reporter, cancel, pushing };
+    finish::finish(&finish, &plan, &states)
 }
 
 /// Says what a build would do, without doing it.

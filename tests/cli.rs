@@ -142,13 +142,10 @@ fn flags_that_are_not_supported_yet() {
 error: `--cache-from` is not supported yet
   hint: the cache of the state root is always used; keep that directory between builds
 
-error: `--push` is not supported yet
-  hint: write `--output type=oci,dest=FILE` and push that file with another tool
-
 error: `--memory` is not supported yet
   hint: start kiln in a cgroup that has the limit, e.g. with `systemd-run --scope`
 ";
-    let words = ["build", "-m", "1g", "--push", "--cache-from", "type=gha", "--rm", "-"];
+    let words = ["build", "-m", "1g", "--cache-from", "type=gha", "--rm", "-"];
     fails(&words, b"FROM scratch", 2, message);
 }
 
@@ -189,7 +186,7 @@ fn quiet_and_progress() {
 fn a_broken_output() {
     let message = "\
 error: unknown output type `ocl`
-  hint: the types are oci, docker, local, tar and image
+  hint: the types are registry, oci, docker, local, tar and image
 ";
     fails(&["build", "-o", "type=ocl,dest=x", "-"], b"FROM scratch", 2, message);
 }

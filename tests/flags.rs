@@ -191,7 +191,7 @@ fn an_image_without_a_name_is_kept_if_asked() {
     let output = format!("type=tar,dest={}", kiln.path("x.tar").display());
     let unkept = kiln.build(BASE, &["--output", &output]);
     assert_eq!(kiln.run(&["inspect", unkept.stdout.trim()]).code, Some(2));
-    let kept = kiln.build(BASE, &["--output", &output, "--load"]);
+    let kept = kiln.build(BASE, &["--output", &output, "--output", "type=image"]);
     assert_eq!(kept.stdout, unkept.stdout);
     assert_eq!(kiln.run(&["inspect", kept.stdout.trim()]).code, Some(0));
 }

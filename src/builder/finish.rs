@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::push::Pushing;
 use super::{Build, Inputs, Outcome, Squash, report};
 use crate::diagnostic::Diagnostic;
 use crate::digest::ChainId;
@@ -10,7 +11,6 @@ use crate::export::image::{Image, ImageLayer};
 use crate::export::product::{Finished, Product};
 use crate::export::{ExportError, Exporter, Output, OutputKind};
 use crate::graph::{Plan, Planned};
-use crate::oci::Reference;
 use crate::snapshot::Snapshots;
 use crate::solve::State;
 use crate::source::image::Images;
@@ -25,6 +25,7 @@ pub(super) struct Finish<'a> {
     pub(super) inputs: &'a Inputs,
     pub(super) reporter: &'a dyn Reporter,
     pub(super) cancel: &'a Cancel,
+    pub(super) pushing: Pushing<'a>,
 }
 
 /// Puts the image together and writes every output.
@@ -42,7 +43,14 @@ pub(super) fn finish(
         Err(ExportError::Canceled) => Event::Canceled { step },
         Err(error) => Event::Failed { step, message: error.to_string() },
     });
-    result.map_err(|error| report::export(&error))
+    let (outcome, pushed) = result.map_err(|error| report::export(&error))?;
+    let mut next = step.0 + 1;
+    for (output, finished) in &pushed {
+        let done = finish.pushing.image(output, finished, next);
+        done.map_err(|error| report::push(&error))?;
+        next += finish.inputs.names(output).len() as u32;
+    }
+    Ok(outcome)
 }
 
 fn export(
@@ -50,7 +58,7 @@ fn export(
     plan: &Plan,
     states: &[Option<Arc<State>>],
     step: StepId,
-) -> Result<Outcome, ExportError> {
+) -> Result<(Outcome, Vec<(Output, Finished)>), ExportError> {
     let assembled = plan.images.iter().zip(states).map(|(planned, state)| {
         Ok((planned.platform.clone(), assemble(finish, planned, state.as_deref())?))
     });
@@ -62,28 +70,29 @@ fn export(
     let exporter = Exporter { store: finish.store, progress: &progress, cancel: finish.cancel };
     let mut names = Vec::new();
     let mut first: Option<Finished> = None;
+    let mut pushed = Vec::new();
     for output in outputs(finish.request) {
-        let mut tags = finish.inputs.tags.clone();
-        for name in &output.names {
-            tags.push(
-                Reference::parse(name).map_err(|e| ExportError::Format(e.to_string()))?.or_latest(),
-            );
-        }
-        let finished = exporter.export(&product, &output, &tags)?;
+        let tags = finish.inputs.names(&output);
+        let kept = if output.push_by_digest { &[][..] } else { &tags };
+        let finished = exporter.export(&product, &output, kept)?;
         names.extend(tags.iter().map(ToString::to_string));
+        if output.push {
+            pushed.push((output, finished.clone()));
+        }
         first.get_or_insert(finished);
     }
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let finished = first.ok_or_else(|| ExportError::Format("there is no output".to_owned()))?;
-    Ok(Outcome {
+    let outcome = Outcome {
         manifest: finished.root.digest,
         manifest_size: finished.root.size,
         media_type: finished.root.media_type.to_string(),
         config: finished.config().map(|config| config.digest),
         names,
         wrote: finish.store.has_written(),
-    })
+    };
+    Ok((outcome, pushed))
 }
 
 /// What is asked for; the local store gets the image as well if it has a name or nobody else gets it.

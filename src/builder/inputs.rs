@@ -10,6 +10,7 @@ use crate::cache::LastBuild;
 use crate::diagnostic::{Blame, Diagnostic, Place};
 use crate::dockerfile::ast::{Dockerfile, Span};
 use crate::dockerignore::Matcher;
+use crate::export::Output;
 use crate::fs;
 use crate::graph::{
     CopySource, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op, Request,
@@ -73,8 +74,21 @@ impl Inputs {
             reference(name)?;
         }
         let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
+        for output in request.outputs.iter().filter(|output| output.push) {
+            check_push(request, output)?;
+        }
         let is_index = platforms.is_index;
         Ok(Self { display, text, requests: platforms.each(&lowering), is_index, tags, context })
+    }
+
+    /// Returns the names that an output gives the image: those of `--tag` and its own.
+    pub(super) fn names(&self, output: &Output) -> Vec<Reference> {
+        let own = output.names.iter().filter_map(|name| Reference::parse(name).ok());
+        let names = self.tags.iter().cloned().chain(own);
+        match output.push_by_digest {
+            true => names.map(|name| name.repository()).collect(),
+            false => names.map(Reference::or_latest).collect(),
+        }
     }
 
     /// Parses the Dockerfile.
@@ -237,6 +251,26 @@ fn not_too_large(display: &str, text: Vec<u8>) -> Checked<(String, Vec<u8>)> {
         return Err(vec![Diagnostic::new(Blame::Input, message)]);
     }
     Ok((display.to_owned(), text))
+}
+
+/// Checks the names that an output is pushed to.
+fn check_push(request: &Build, output: &Output) -> Checked<()> {
+    let mut names = request.tags.iter().chain(&output.names).peekable();
+    let (message, hint) = if names.peek().is_none() {
+        ("there is no name to push the image to".to_owned(), "name it with `--tag NAME`")
+    } else {
+        let has_tag = |name: &&String| {
+            Reference::parse(name).is_ok_and(|name| name.tag().is_some() || name.digest().is_some())
+        };
+        match names.find(has_tag).filter(|_| output.push_by_digest) {
+            None => return Ok(()),
+            Some(name) => (
+                format!("`{name}` has a tag, and the image is to be pushed by digest"),
+                "leave the tag out, or `push-by-digest`",
+            ),
+        }
+    };
+    Err(vec![Diagnostic::new(Blame::Input, message).hint(Some(hint.to_owned()))])
 }
 
 fn no_dockerfile(name: &str) -> Vec<Diagnostic> {

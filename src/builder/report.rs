@@ -34,6 +34,12 @@ pub(super) fn export(error: &ExportError) -> Vec<Diagnostic> {
     vec![Diagnostic::new(error.blame(), message).hint(error.hint()).causes_of(error)]
 }
 
+/// A push that failed.
+pub(super) fn push(error: &ExportError) -> Vec<Diagnostic> {
+    let message = format!("cannot push the image: {error}");
+    vec![Diagnostic::new(error.blame(), message).hint(error.hint()).causes_of(error)]
+}
+
 /// A step that failed, with the place of its instruction.
 pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Diagnostic> {
     let SolveError { vertex, error } = failure;

@@ -55,13 +55,16 @@ impl Existing {
 }
 
 /// A layer as a blob of the store.
-pub(super) struct Made {
-    pub(super) descriptor: Descriptor,
-    pub(super) diff_id: DiffId,
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The blob, under its name in the OCI family.
+    pub descriptor: Descriptor,
+    /// The digest of its tar; another than the layer's if file times were rewritten.
+    pub diff_id: DiffId,
 }
 
 /// Returns a layer's blob, making it if it is not there.
-pub(super) fn layer(
+pub fn layer(
     exporter: &Exporter<'_>,
     layer: &ImageLayer,
     wanted: &Wanted,

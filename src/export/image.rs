@@ -123,8 +123,8 @@ fn fill_times(history: &mut [History], layers: &[Option<jiff::Timestamp>]) {
     }
 }
 
-/// How an output wants its layers.
-fn wanted(output: &Output) -> Wanted {
+/// Returns how an output wants its layers.
+pub fn wanted(output: &Output) -> Wanted {
     let level =
         |default: u32| output.level.map_or(default, |level| u32::try_from(level).unwrap_or(0));
     let compression = match (output.compression, output.kind) {
@@ -134,14 +134,15 @@ fn wanted(output: &Output) -> Wanted {
         (Some(CompressionKind::Zstd), _) => {
             Compression::Zstd { level: level(Compression::ZSTD_LEVEL) }
         }
-        (Some(CompressionKind::Uncompressed), _) | (None, OutputKind::Image) => {
-            Compression::Uncompressed
-        }
+        (Some(CompressionKind::Uncompressed), _) => Compression::Uncompressed,
+        (None, OutputKind::Image) if !output.push => Compression::Uncompressed,
         (None, _) => Compression::Gzip { level: level(Compression::GZIP_LEVEL) },
     };
-    let existing = match output.force_compression {
-        true => Existing::Same,
-        false => Existing::Any,
+    // What other images of the local store are based on is not compressed either.
+    let existing = match (output.force_compression, compression) {
+        (true, _) => Existing::Same,
+        (false, Compression::Uncompressed) => Existing::Any,
+        (false, Compression::Gzip { .. } | Compression::Zstd { .. }) => Existing::Compressed,
     };
     Wanted { compression, existing, rewrite: output.rewrite_timestamp }
 }

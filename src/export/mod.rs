@@ -159,7 +159,7 @@ impl Exporter<'_> {
 pub struct Output {
     /// What is written.
     pub kind: OutputKind,
-    /// Where to; `None` only for `Image`.
+    /// Where to; `None` for `Image`, and for an archive that is to be loaded: the caller gives it a place.
     pub dest: Option<Dest>,
     /// `name=`: names given in the output itself, besides `--tag`.
     pub names: Vec<String>,
@@ -173,6 +173,12 @@ pub struct Output {
     pub oci_media_types: Option<bool>,
     /// `rewrite-timestamp=`: file times later than SOURCE_DATE_EPOCH become it.
     pub rewrite_timestamp: bool,
+    /// `push=`: the image goes to the registries of its names as well.
+    pub push: bool,
+    /// `push-by-digest=`: the repositories get the image, but no name.
+    pub push_by_digest: bool,
+    /// `registry.insecure=`: the registries need not prove who they are.
+    pub insecure: bool,
     /// `platform-split=`: whether each platform's files are in a directory of their own; `None`: if there is an index.
     pub platform_split: Option<bool>,
 }

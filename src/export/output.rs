@@ -58,16 +58,13 @@ impl OutputError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Type(_) | Self::NoType(_) => {
-                Some("the types are oci, docker, local, tar and image".to_owned())
+                Some("the types are registry, oci, docker, local, tar and image".to_owned())
             }
             Self::Attribute { kind, .. } => Some(format!("it has {}", known(kind).join(", "))),
             Self::Csv(_) => {
                 Some("quote a whole field that holds a comma, and double a quote in it".to_owned())
             }
             Self::NoDest(kind) => Some(format!("write `type={kind},dest=PATH`")),
-            Self::NotSupported(what) if what.contains("registry") || what.contains("push") => {
-                Some("write `type=oci,dest=FILE` and push that file with another tool".to_owned())
-            }
             Self::Field(_) | Self::Value { .. } | Self::Conflict(_) | Self::NotSupported(_) => None,
         }
     }
@@ -87,7 +84,10 @@ fn known(kind: &str) -> Vec<&'static str> {
     match kind {
         "local" => vec!["dest", "mode", "platform-split"],
         "tar" => vec!["dest", "platform-split"],
-        "image" => IMAGE_KEYS[..6].to_vec(),
+        "image" | "registry" => {
+            let pushing = ["push", "push-by-digest", "registry.insecure"];
+            IMAGE_KEYS[..6].iter().copied().chain(pushing).collect()
+        }
         _ => IMAGE_KEYS.into_iter().chain(["tar"]).collect(),
     }
 }
@@ -117,6 +117,9 @@ impl Output {
             force_compression: false,
             oci_media_types: None,
             rewrite_timestamp: false,
+            push: false,
+            push_by_digest: false,
+            insecure: false,
             platform_split: None,
         }
     }
@@ -146,18 +149,17 @@ fn parse_fields(text: &str, fields: &[String]) -> Result<Output, OutputError> {
     let kind = match kind_name.as_str() {
         "" => return Err(OutputError::NoType(text.to_owned())),
         "oci" => OutputKind::Oci { tar },
-        // Without a file docker loads it into its own store; kiln's counterpart is the local store.
-        "docker" if dest.is_none() && tar => OutputKind::Image,
         "docker" => OutputKind::Docker { tar },
         "local" => OutputKind::Local,
         "tar" => OutputKind::Tar,
-        "image" => OutputKind::Image,
-        "registry" | "cacheonly" => {
+        "image" | "registry" => OutputKind::Image,
+        "cacheonly" => {
             return Err(OutputError::NotSupported(format!("type `{kind_name}`")));
         }
         other => return Err(OutputError::Type(other.to_owned())),
     };
     let mut output = Output::new(kind, destination(kind, &kind_name, dest)?);
+    output.push = kind_name == "registry";
     for (key, value) in &pairs {
         set(&mut output, &kind_name, key, value)?;
     }
@@ -184,6 +186,8 @@ fn destination(
         OutputKind::Image => return Ok(None),
     };
     match dest.as_deref() {
+        // Whoever asks for it gives it a place: the program that loads it.
+        None if matches!(kind, OutputKind::Docker { tar: true }) => Ok(None),
         None if directory => Err(OutputError::NoDest(name.to_owned())),
         Some("-") if directory => Err(OutputError::Value {
             key: "dest".to_owned(),
@@ -197,6 +201,7 @@ fn destination(
 
 fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), OutputError> {
     let root_file_system = matches!(output.kind, OutputKind::Local | OutputKind::Tar);
+    let is_image = output.kind == OutputKind::Image;
     match key {
         "mode" if kind == "local" => return neutral(matches!(value, "" | "copy"), key, value),
         "platform-split" if root_file_system => output.platform_split = Some(boolean(key, value)?),
@@ -210,9 +215,12 @@ fn set(output: &mut Output, kind: &str, key: &str, value: &str) -> Result<(), Ou
         "oci-mediatypes" => output.oci_media_types = Some(boolean(key, value)?),
         "rewrite-timestamp" => output.rewrite_timestamp = boolean(key, value)?,
         // How dockerd and containerd keep the image: kiln's store has one way, and always does both.
-        "unpack" | "store" | "name-canonical" if kind == "image" => {
+        "unpack" | "store" | "name-canonical" if is_image => {
             boolean(key, value)?;
         }
+        "push" if is_image => output.push = boolean(key, value)?,
+        "push-by-digest" if is_image => output.push_by_digest = boolean(key, value)?,
+        "registry.insecure" if is_image => output.insecure = boolean(key, value)?,
         "push" | "push-by-digest" | "registry.insecure" | "prefer-nondist-layers" => {
             return neutral(is_off(value), key, value);
         }
@@ -322,7 +330,8 @@ mod tests {
             ("type=docker,dest=a.tar", docker(true), path("a.tar")),
             ("type=docker,dest=-", docker(true), Some(Dest::Stdout)),
             ("type=docker,dest=d,tar=0", docker(false), path("d")),
-            ("type=docker", OutputKind::Image, None),
+            ("type=docker", docker(true), None),
+            ("type=registry", OutputKind::Image, None),
             ("type=image", OutputKind::Image, None),
             ("type=image,push=false", OutputKind::Image, None),
         ];
@@ -343,6 +352,19 @@ mod tests {
         let plain = Output::parse("type=image,compression=uncompressed").unwrap();
         assert_eq!(plain.compression, Some(CompressionKind::Uncompressed));
         assert_eq!((plain.level, plain.oci_media_types), (None, None));
+    }
+
+    #[test]
+    fn images_are_pushed() {
+        let pushed = |text: &str| {
+            let output = Output::parse(text).unwrap();
+            (output.push, output.push_by_digest, output.insecure)
+        };
+        assert_eq!(pushed("type=registry"), (true, false, false));
+        assert_eq!(pushed("type=image"), (false, false, false));
+        assert_eq!(pushed("type=image,name=a,push=true,push-by-digest=1"), (true, true, false));
+        assert_eq!(pushed("type=registry,registry.insecure=true"), (true, false, true));
+        assert_eq!(pushed("type=registry,push=false"), (false, false, false));
     }
 
     #[test]
@@ -375,8 +397,12 @@ mod tests {
                 "type=oci,compression=zstd,oci-mediatypes=false",
                 "`compression=zstd` needs OCI media types: drop `oci-mediatypes=false`",
             ),
-            ("type=registry", "output type `registry` is not supported yet"),
-            ("type=image,push=true", "output attribute `push=true` is not supported yet"),
+            ("type=cacheonly", "output type `cacheonly` is not supported yet"),
+            ("type=oci,push=true", "output attribute `push=true` is not supported yet"),
+            (
+                "type=image,push=maybe",
+                "invalid value `maybe` for the output attribute `push`: expected true or false",
+            ),
             (
                 "type=oci,compression=estargz",
                 "output attribute `compression=estargz` is not supported yet",

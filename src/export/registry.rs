@@ -83,7 +83,7 @@ impl Push<'_> {
     }
 
     /// Makes sure that the registry has a blob.
-    fn blob(&self, blob: &Descriptor) -> Result<Placed> {
+    pub fn blob(&self, blob: &Descriptor) -> Result<Placed> {
         // A foreign layer stays where its publisher wants it to be.
         if !blob.urls.is_empty() && is_foreign(blob) {
             return Ok(Placed::Present);

@@ -88,6 +88,8 @@ pub struct Solver<'a> {
     pub shm_size: u64,
     /// How many steps may run at once.
     pub jobs: usize,
+    /// Hears of every vertex that was executed, and of the layers that it made.
+    pub made: &'a (dyn Fn(VertexId, &[LayerId]) + Sync),
     /// Under which name the steps of this build are remembered ([`crate::cache::LastBuild::name`]).
     pub memory: String,
 }

@@ -113,6 +113,9 @@ impl Solver<'_> {
                 });
                 match result {
                     Ok((value, unhashed)) => {
+                        if let Value::State(state) = &value {
+                            (self.made)(id, &state.own);
+                        }
                         progress.set(id, value);
                         for layer in unhashed {
                             hashing.add(layer, self.snapshots(), scope);
@@ -327,6 +330,7 @@ mod tests {
             ulimits: &[],
             shm_size: 0,
             jobs: 1,
+            made: &|_, _| {},
             memory: String::new(),
         };
         let solved = catch_unwind(AssertUnwindSafe(|| solver.solve(&[plan.result])));

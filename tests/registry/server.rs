@@ -85,6 +85,11 @@ impl Registry {
         Self { child, directory, host }
     }
 
+    /// Where the registry keeps what it has.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// The certificate that the registry shows.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.path().join("cert.pem")

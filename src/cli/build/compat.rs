@@ -64,7 +64,7 @@ const fn limit(name: &'static str, short: Option<char>) -> Row {
 const CACHE: &str =
     "the cache of the state root is always used; keep that directory between builds";
 
-static TABLE: [Row; 27] = [
+static TABLE: [Row; 26] = [
     ignored("rm", Takes::Switch),
     ignored("force-rm", Takes::Switch),
     ignored("compress", Takes::Switch),
@@ -87,12 +87,6 @@ static TABLE: [Row; 27] = [
     refused("cache-to", Takes::Value, &[], CACHE),
     refused("print", Takes::Optional, &[], "`--check` lints without building"),
     refused("policy", Takes::Value, &[], ""),
-    refused(
-        "push",
-        Takes::Switch,
-        OFF,
-        "write `--output type=oci,dest=FILE` and push that file with another tool",
-    ),
     limit("cgroup-parent", None),
     limit("resource", None),
     limit("memory", Some('m')),
@@ -225,9 +219,6 @@ mod tests {
             "--sbom=0",
             "--attest",
             "type=sbom,disabled=true",
-            "--push=false",
-            "--push",
-            "--push=false",
             "--allow=network.host",
             "--isolation=default",
         ];
@@ -244,7 +235,7 @@ mod tests {
     #[test]
     fn the_rest_is_refused() {
         let cases = [
-            (vec!["--push"], "`--push` is not supported yet"),
+            (vec!["--policy=x"], "`--policy` is not supported yet"),
             (vec!["--provenance"], "`--provenance` is not supported yet"),
             (vec!["--provenance=mode=max"], "`--provenance=mode=max` is not supported yet"),
             (vec!["--sbom=true"], "`--sbom=true` is not supported yet"),

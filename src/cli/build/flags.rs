@@ -41,10 +41,14 @@ pub(crate) struct Flags {
     /// Name the image in the local store, and in archives
     #[arg(short, long, value_name = "NAME[:TAG]", help_heading = RESULT)]
     pub(super) tag: Vec<String>,
-    /// Write the result somewhere else [forms: DIR, -, type=oci|docker|local|tar|image[,dest=PATH][,…]]
+    /// Write the result somewhere else [forms: DIR, -, type=oci|docker|local|tar|image|registry[,dest=PATH][,…]]
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, help_heading = RESULT)]
     pub(super) output: Vec<String>,
-    /// Keep the image in the local store even if it goes elsewhere and has no name (no daemon is involved)
+    /// Push the image to the registries of its names (the same as `--output type=registry`)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = RESULT)]
+    pub(super) push: bool,
+    /// Load the image into docker, or into podman where there is no docker (the same as `--output type=docker`)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
           default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = RESULT)]
     pub(super) load: bool,

@@ -4,6 +4,7 @@ mod check;
 mod compat;
 mod context;
 mod flags;
+mod load;
 mod request;
 mod result;
 mod values;
@@ -15,31 +16,49 @@ pub(crate) use request::Request;
 pub(crate) use result::write_file;
 pub(crate) use values::{boolean, size, ulimit};
 
+use load::Loader;
+
 use super::progress::Mode;
 use super::watch::Watch;
-use super::{Done, Session, enter_sandbox, say, settle};
+use super::{Done, Failure, Session, enter_sandbox, say, settle};
 
 /// Runs the command.
 pub(crate) fn run(flags: &Flags, session: &Session) -> Done {
     let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
-    let request = request(flags, session)?;
+    let mut request = request(flags, session)?;
     if flags.check || flags.call == flags::Call::Check {
         return check::run(&request.build, session);
     }
     result::prepare(flags)?;
+    let loader = Loader::start(&mut request.build.outputs)?;
     enter_sandbox()?;
     let mut watch = Watch::new(mode, session);
     for message in request.warnings {
         watch.warn(message);
     }
-    let build = &request.build;
-    let outcome = watch.follow(|reporter, cancel| kiln::builder::build(build, reporter, cancel))?;
+    let build = &mut request.build;
+    let built = watch.follow(|reporter, cancel| kiln::builder::build(build, reporter, cancel));
+    let mut loaded = None;
+    let outcome = match (built, loader) {
+        (Ok(outcome), Some(loader)) => {
+            loaded = Some(loader.finish(&mut build.outputs)?);
+            outcome
+        }
+        (Err(Failure::Problems(problems, shown)), Some(loader)) => {
+            // That the archive could not be written is then only what follows.
+            return Err(match loader.complaint() {
+                Some(problem) => problem.into(),
+                None => Failure::Problems(problems, shown),
+            });
+        }
+        (built, _) => built?,
+    };
     if outcome.wrote {
         settle::in_background(&request.build.state);
     }
     result::write_files(&outcome, flags)?;
     if mode.sums_up() {
-        say(&result::summary(&outcome, &request.build, watch.tally, watch.elapsed()));
+        say(&result::summary(&outcome, &request.build, loaded, (watch.tally, watch.elapsed())));
     }
     result::answer(&outcome, &request.build)?;
     Ok(())

@@ -51,7 +51,7 @@ pub(super) fn make(
     let (secrets, empty): (Vec<_>, Vec<_>) = secrets.into_iter().unzip();
     warnings.extend(empty.into_iter().flatten());
     let outputs = problems.each(&flags.output, output);
-    let outputs = problems.take(together(outputs, flags.load)).unwrap_or_default();
+    let outputs = problems.take(together(outputs, flags)).unwrap_or_default();
     let named_contexts = problems.each(&flags.build_context, named_context);
     let labels = problems.each(&flags.label, label);
     let ssh = problems.each(&flags.ssh, |text| values::ssh(text, environment));
@@ -141,8 +141,8 @@ fn output(text: &str) -> Read<Output> {
     output.map_err(|error| problem(error.to_string()).causes_of(&error).hint(error.hint()))
 }
 
-/// Looks at all outputs together: `--load` is one more, and standard output takes only one.
-fn together(mut outputs: Vec<Output>, load: bool) -> Read<Vec<Output>> {
+/// Looks at all outputs together: `--load` and `--push` are two more, and standard output takes only one.
+fn together(mut outputs: Vec<Output>, flags: &Flags) -> Read<Vec<Output>> {
     use std::io::IsTerminal;
     let to_stdout = outputs.iter().filter(|output| output.dest == Some(Dest::Stdout)).count();
     if to_stdout > 1 {
@@ -152,11 +152,20 @@ fn together(mut outputs: Vec<Output>, load: bool) -> Read<Vec<Output>> {
         let hint = "give `dest=FILE`, or redirect standard output".to_owned();
         return Err(problem("an archive is not written to a terminal").hint(Some(hint)));
     }
-    let kept = outputs.iter().any(|output| output.kind == OutputKind::Image);
-    if load && !outputs.is_empty() && !kept {
-        outputs.extend(Output::parse("type=image").ok());
+    let is_loaded = outputs.iter().any(is_loaded);
+    let is_pushed = outputs.iter().any(|output| output.push);
+    if flags.push && !is_pushed {
+        outputs.extend(Output::parse("type=registry").ok());
+    }
+    if flags.load && !is_loaded {
+        outputs.extend(Output::parse("type=docker").ok());
     }
     Ok(outputs)
+}
+
+/// Returns whether an output is an archive that another program is to load.
+pub(super) fn is_loaded(output: &Output) -> bool {
+    matches!(output.kind, OutputKind::Docker { tar: true }) && output.dest.is_none()
 }
 
 /// `NAME=VALUE`; what the value means is the builder's to say.

@@ -111,8 +111,13 @@ fn metadata(outcome: &Outcome) -> String {
     format!("{:#}\n", serde_json::Value::Object(keys))
 }
 
-/// The lines for people.
-pub(super) fn summary(outcome: &Outcome, build: &Build, tally: Tally, took: Duration) -> String {
+/// The lines for people; `loaded` is the program that took the image.
+pub(super) fn summary(
+    outcome: &Outcome,
+    build: &Build,
+    loaded: Option<&str>,
+    (tally, took): (Tally, Duration),
+) -> String {
     let Tally { ran, cached } = tally;
     let took = match took.as_millis() {
         millis @ 0..1000 => format!("{millis}ms"),
@@ -131,6 +136,12 @@ pub(super) fn summary(outcome: &Outcome, build: &Build, tally: Tally, took: Dura
         if let Some(Dest::Path(path)) = &output.dest {
             text += &format!("  written   {}\n", path.display());
         }
+    }
+    if build.outputs.iter().any(|output| output.push) {
+        text += "  pushed    to the registries of these names\n";
+    }
+    if let Some(program) = loaded {
+        text += &format!("  loaded    into {program}\n");
     }
     text
 }

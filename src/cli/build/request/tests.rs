@@ -123,9 +123,14 @@ fn outputs_together() {
     let kinds = |words: &[&str]| -> Vec<OutputKind> {
         build(words, &[]).outputs.iter().map(|output| output.kind).collect()
     };
-    assert_eq!(kinds(&["--load"]), []);
-    assert_eq!(kinds(&["-o", "out", "--load"]), [OutputKind::Local, OutputKind::Image]);
-    assert_eq!(kinds(&["-o", "type=image", "--load"]), [OutputKind::Image]);
+    let docker = OutputKind::Docker { tar: true };
+    assert_eq!(kinds(&["--load"]), [docker]);
+    assert_eq!(kinds(&["-o", "out", "--load"]), [OutputKind::Local, docker]);
+    assert_eq!(kinds(&["-o", "type=docker", "--load"]), [docker]);
+    assert_eq!(kinds(&["-o", "type=docker,dest=x", "--load"]), [docker, docker]);
+    assert_eq!(kinds(&["--push", "--load"]), [OutputKind::Image, docker]);
+    assert_eq!(kinds(&["-o", "type=image,push=true", "--push"]), [OutputKind::Image]);
+    assert!(build(&["--push"], &[]).outputs[0].push);
     let twice = request(&["-o", "-", "-o", "type=oci", "-"], &[]).unwrap_err();
     assert_eq!(twice, ["only one output can go to standard output"]);
 }
@@ -163,7 +168,7 @@ fn a_configuration_that_cannot_be_read_is_a_warning() {
 #[test]
 fn all_problems_at_once() {
     let words = [
-        "--push",
+        "--policy=x",
         "--network=bridge",
         "--shm-size=x",
         "--build-context=a",
@@ -177,7 +182,7 @@ fn all_problems_at_once() {
         "/nowhere",
     ];
     let expected = [
-        "`--push` is not supported yet",
+        "`--policy` is not supported yet",
         "unknown output type `x`",
         "invalid context `--build-context a`",
         "`--label` needs a name before the `=`",
