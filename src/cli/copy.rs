@@ -66,9 +66,10 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         wanted: flags.compression.wanted()?,
     };
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
+    let cap = session.config()?.keep_storage;
     enter_sandbox()?;
     let copied = Watch::new(mode, session).follow(|reporter, cancel| {
-        let library = Library::open(&root, &settings, cancel)?;
+        let library = Library::open(&root, &settings, cancel)?.capped(cap);
         let name = format!("copying {} to {}", flags.from, flags.to);
         Ok(step(reporter, (0, name), |progress| library.copy(&copy, progress))?)
     })?;

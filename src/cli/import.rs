@@ -46,9 +46,10 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     }
     let import = import(flags)?;
     let root = session.state_root()?;
+    let cap = session.config()?.keep_storage;
     enter_sandbox()?;
     let imported = Watch::new(mode, session).follow(|reporter, cancel| {
-        let library = Library::open(&root, &Default::default(), cancel)?;
+        let library = Library::open(&root, &Default::default(), cancel)?.capped(cap);
         let name = format!("importing {}", flags.file);
         Ok(step(reporter, (0, name), |progress| match flags.file.as_str() {
             "-" => library.import(std::io::stdin(), &import, progress),

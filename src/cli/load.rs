@@ -38,9 +38,10 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         return Err(Diagnostic::new(Blame::Input, message).hint(Some(hint)).into());
     }
     let root = session.state_root()?;
+    let cap = session.config()?.keep_storage;
     enter_sandbox()?;
     let loaded = Watch::new(mode, session).follow(|reporter, cancel| {
-        let library = Library::open(&root, &Default::default(), cancel)?;
+        let library = Library::open(&root, &Default::default(), cancel)?.capped(cap);
         let (name, input) = match path {
             Some(path) => (format!("loading {}", path.display()), Input::Path(path)),
             None => ("loading".to_owned(), Input::Stream(Box::new(std::io::stdin()))),

@@ -35,6 +35,7 @@ mod progress;
 mod prune;
 mod pull;
 mod push;
+mod referrers;
 mod report;
 mod rmi;
 mod run;
@@ -118,6 +119,8 @@ enum Command {
     History(history::Flags),
     /// List the tags that a registry has of a repository
     SearchTags(search_tags::Flags),
+    /// List what a registry has about an image: signatures, attestations, …
+    Referrers(referrers::Flags),
     /// Show what each layer of an image adds, and what it wastes
     Layers(layers::Flags),
     /// List what another image changes
@@ -275,6 +278,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Inspect(flags) => inspect::run(flags, session),
         Command::History(flags) => history::run(flags, session),
         Command::SearchTags(flags) => search_tags::run(flags, session),
+        Command::Referrers(flags) => referrers::run(flags, session),
         Command::Layers(flags) => layers::run(flags, session),
         Command::Diff(flags) => diff::run(flags, session),
         Command::Squash(flags) => squash::run(flags, session),

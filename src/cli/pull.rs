@@ -22,6 +22,9 @@ pub(super) struct Flags {
     all_platforms: bool,
     #[command(flatten)]
     registry: RegistryFlags,
+    /// Pull all tags of the repositories
+    #[arg(short, long)]
+    all_tags: bool,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -39,17 +42,24 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         (None, false) => Some(Platform::host()),
     };
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
+    let cap = session.config()?.keep_storage;
     enter_sandbox()?;
     let mut watch = Watch::new(mode, session);
     let names = &flags.names;
     let pulled = watch.follow(|reporter, cancel| {
-        let library = Library::open(&root, &settings, cancel)?;
+        let library = Library::open(&root, &settings, cancel)?.capped(cap);
+        let mut all = names.clone();
+        if flags.all_tags {
+            let tags = names.iter().map(|name| library.remote_tags(name, usize::MAX));
+            let tags = tags.collect::<Result<Vec<_>, _>>()?;
+            all = tags.into_iter().flatten().map(|name| name.to_string()).collect();
+        }
         let pull = |(number, name): (usize, &String)| {
             step(reporter, (number as u32, format!("pulling {name}")), |progress| {
                 library.pull(name, platform.as_ref(), progress)
             })
         };
-        let pulled = names.iter().enumerate().map(pull).collect::<Result<Vec<_>, _>>();
+        let pulled = all.iter().enumerate().map(pull).collect::<Result<Vec<_>, _>>();
         Ok(pulled?)
     })?;
     settle::in_background(&root);

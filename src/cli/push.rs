@@ -42,11 +42,12 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let platform = flags.platform.as_deref().map(super::platform).transpose()?;
     let wanted = flags.compression.wanted()?;
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
+    let cap = session.config()?.keep_storage;
     enter_sandbox()?;
     let mut watch = Watch::new(mode, session);
     let (image, target) = (&flags.image, flags.destination.as_deref());
     let pushed = watch.follow(|reporter, cancel| {
-        let library = Library::open(&root, &settings, cancel)?;
+        let library = Library::open(&root, &settings, cancel)?.capped(cap);
         let name = format!("pushing {}", target.unwrap_or(image));
         let pushed = step(reporter, (0, name), |progress| {
             library.push(image, target, (platform.as_ref(), wanted), progress)

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::event::Cancel;
+use kiln::images::Library;
 use kiln::oci::Reference;
-use kiln::registry::{RegistryError, Web};
 use kiln::wildcard;
 
 use super::network::RegistryFlags;
@@ -37,7 +37,6 @@ enum Format {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let repository = repository(&flags.repository)?;
     let chosen = |tag: &str| match &flags.filter {
         Some(pattern) => wildcard::matches(pattern, tag),
         None => Ok(true),
@@ -46,39 +45,21 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let limit = flags.limit.unwrap_or(usize::MAX);
     // What is left out cannot be known before it was read.
     let wanted = if flags.filter.is_some() { usize::MAX } else { limit };
-    let tags =
-        web(flags, session)?.client.tags(&repository, wanted).map_err(|error| explain(&error))?;
-    let tags = tags.into_iter().filter(|tag| chosen(tag).unwrap_or(false));
+    let settings = session.registry(&flags.registry)?;
+    // Nothing is to be put in order when a signal ends it.
+    let library = Library::open(&session.state_root()?, &settings, &Cancel::new())?;
+    let names = library.remote_tags(&flags.repository, wanted)?;
+    let tags = names.iter().filter_map(|name| name.tag().map(str::to_owned));
+    let tags = tags.filter(|tag| chosen(tag).unwrap_or(false));
     let tags: Vec<_> = tags.take(limit).collect();
     let shown = match flags.format {
         Format::Text => tags.iter().map(|tag| text::single_line(tag) + "\n").collect(),
         Format::Json => {
-            let value =
-                serde_json::json!({ "Repository": repository.familiar_name(), "Tags": tags });
+            let repository = names.first().map(Reference::familiar_name);
+            let repository = repository.unwrap_or_else(|| flags.repository.clone());
+            let value = serde_json::json!({ "Repository": repository, "Tags": tags });
             format!("{value}\n")
         }
     };
     Ok(answer(&shown)?)
-}
-
-fn repository(name: &str) -> Result<Reference, Diagnostic> {
-    let reference = Reference::parse(name)
-        .map_err(|error| Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()))?;
-    match reference.tag().is_some() || reference.digest().is_some() {
-        true => Err(Diagnostic::new(Blame::Input, format!("`{name}` is more than a repository"))
-            .hint(Some(format!("give `{}`", reference.familiar_name())))),
-        false => Ok(reference),
-    }
-}
-
-fn web(flags: &Flags, session: &Session) -> Result<Web, Diagnostic> {
-    let settings = session.registry(&flags.registry)?;
-    // Nothing is to be put in order when a signal ends it.
-    Web::new(&settings, &Cancel::new())
-        .map_err(|error| Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()))
-}
-
-fn explain(error: &RegistryError) -> Diagnostic {
-    let blame = if error.is_refusal() { Blame::Input } else { Blame::Machine };
-    Diagnostic::new(blame, error.to_string()).hint(error.hint()).causes_of(error)
 }

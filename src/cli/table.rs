@@ -1,7 +1,6 @@
 //! Columns for people, and what stands in them.
 
 /// Aligns columns with three spaces between them.
-#[allow(dead_code, reason = "for tables that no template makes")]
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

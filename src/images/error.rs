@@ -52,6 +52,14 @@ pub enum ImagesError {
         /// What there is.
         names: Vec<String>,
     },
+    /// A name that should be a repository's.
+    #[error("`{name}` is more than a repository")]
+    MoreThanRepository {
+        /// What the user wrote.
+        name: String,
+        /// What it is a part of.
+        repository: String,
+    },
     /// An image that was named by its id is to be pushed nowhere.
     #[error("`{0}` is no name to push to")]
     NoName(String),
@@ -111,6 +119,7 @@ impl ImagesError {
             Self::NotHere(_)
             | Self::Settings(_)
             | Self::NoName(_)
+            | Self::MoreThanRepository { .. }
             | Self::Change(_)
             | Self::Instruction { .. }
             | Self::Place(_)
@@ -148,6 +157,7 @@ impl ImagesError {
             Self::Instruction { hint, .. } => hint.clone(),
             Self::NotInFile { names, .. } if names.is_empty() => None,
             Self::NotInFile { names, .. } => Some(format!("it has {}", names.join(", "))),
+            Self::MoreThanRepository { repository, .. } => Some(format!("give `{repository}`")),
             Self::NoName(_) => Some("name the destination after the image".to_owned()),
             Self::DigestName(_) => Some("give a name with a tag, or with none".to_owned()),
             Self::SeveralNames { .. } => {

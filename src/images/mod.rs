@@ -33,6 +33,7 @@ pub use tag::Removed;
 
 use crate::digest::Digest;
 use crate::event::Cancel;
+use crate::gc;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Platform, Reference};
 use crate::registry::{Settings, Web};
@@ -52,18 +53,36 @@ pub struct Library {
     store: Store,
     web: Web,
     cancel: Cancel,
+    cap: Option<u64>,
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        if let Some(cap) = self.cap.filter(|_| !std::thread::panicking()) {
+            // What could not be removed now will be later, or `kiln prune` says why not.
+            let _ = gc::hold_cap(&self.store, cap);
+        }
+    }
 }
 
 impl Library {
     /// Opens the state root; no registry is asked yet.
     pub fn open(state: &Path, registry: &Settings, cancel: &Cancel) -> Result<Self> {
         let web = Web::new(registry, cancel)?;
-        Ok(Self { store: Store::open(state)?, web, cancel: cancel.clone() })
+        Ok(Self { store: Store::open(state)?, web, cancel: cancel.clone(), cap: None })
     }
 
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The same, which brings the store below a limit in bytes when it is dropped, if there is one: for whoever may have
+    /// brought something here.
+    #[must_use]
+    pub fn capped(mut self, cap: Option<u64>) -> Self {
+        self.cap = cap;
+        self
     }
 
     /// Returns what finds images; with `pull` registries are asked although the store knows a name.

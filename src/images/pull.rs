@@ -94,6 +94,38 @@ impl Library {
     }
 }
 
+impl Library {
+    /// Returns a name for each tag of a repository, in the registry's order, `limit` at most; the text may not name a tag
+    /// itself.
+    pub fn remote_tags(&self, repository: &str, limit: usize) -> Result<Vec<Reference>> {
+        let reference = Reference::parse(repository).map_err(SourceError::from)?;
+        if reference.tag().is_some() || reference.digest().is_some() {
+            return Err(ImagesError::MoreThanRepository {
+                name: repository.to_owned(),
+                repository: reference.familiar_name(),
+            });
+        }
+        let tags = self.web.client.tags(&reference, limit).map_err(SourceError::from)?;
+        let named = tags.iter().map(|tag| reference.with_tag(tag));
+        named
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| SourceError::from(error).into())
+    }
+
+    /// Returns what a registry has about the image of a name: signatures, attestations, bills of materials. `kind` is an
+    /// artifact type (OCI distribution specification 1.1, "Listing Referrers").
+    pub fn referrers(&self, name: &str, kind: Option<&str>) -> Result<(Digest, Vec<Descriptor>)> {
+        let reference = Reference::parse(name).map_err(SourceError::from)?.or_latest();
+        let client = &self.web.client;
+        let digest = match reference.digest() {
+            Some(digest) => digest,
+            None => client.resolve(&reference).map_err(SourceError::from)?.descriptor.digest,
+        };
+        let found = client.referrers(&reference, digest, kind).map_err(SourceError::from)?;
+        Ok((digest, found))
+    }
+}
+
 impl ImagesError {
     /// Returns whether the user asked to stop.
     pub fn is_canceled(&self) -> bool {
