@@ -9,7 +9,7 @@ use kiln::source::closure::Selection;
 
 use super::compression;
 use super::network::RegistryFlags;
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, build, enter_sandbox, settle};
 
@@ -41,17 +41,13 @@ pub(super) struct Flags {
     digestfile: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryFlags,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "MODE")]
-    progress: Option<Mode>,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command. Standard output gets the digest of what was copied.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     let platform = match &flags.platform {
         Some(text) => super::platform(text)?,
         None => Platform::host(),

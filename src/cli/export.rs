@@ -6,7 +6,7 @@ use clap::Args;
 use kiln::export::Dest;
 use kiln::images::Library;
 
-use super::progress::Mode;
+use super::progress;
 use super::save::archive_dest;
 use super::watch::{Watch, step};
 use super::{Done, Session, enter_sandbox};
@@ -18,14 +18,13 @@ pub(super) struct Flags {
     /// Where to [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(None, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     let dest: Dest = archive_dest(flags.output.as_deref())?;
     let root = session.state_root()?;
     enter_sandbox()?;

@@ -8,7 +8,7 @@ use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::images::{Import, Library};
 use kiln::oci::{Platform, Reference};
 
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, enter_sandbox, settle};
 
@@ -32,14 +32,13 @@ pub(super) struct Flags {
     /// The time that the image gets, in seconds since 1970 [default: now]
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
     source_date_epoch: Option<i64>,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command. Standard output gets the image id.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(None, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     if flags.file == "-" && std::io::stdin().is_terminal() {
         let message = "there is no archive on standard input";
         return Err(Diagnostic::new(Blame::Input, message).into());

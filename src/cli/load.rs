@@ -7,7 +7,7 @@ use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::images::{Input, Library};
 
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, enter_sandbox, settle};
 
@@ -19,17 +19,13 @@ pub(super) struct Flags {
     /// Of several images under one name only the one for this platform
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "MODE")]
-    progress: Option<Mode>,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command. Standard output gets a line for each name, or the id of an image that has none.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     let platform = flags.platform.as_deref().map(super::platform).transpose()?;
     let path = flags.input.as_deref().filter(|path| path.as_os_str() != "-");
     if path.is_none() && std::io::stdin().is_terminal() {

@@ -65,6 +65,8 @@ use environment::{Environment, Terminal};
 use network::RegistryFlags;
 use report::CommandOutput;
 
+const EVERYWHERE: &str = "What every command knows";
+
 /// Builds OCI images from Dockerfiles: no daemon, no root.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, args_override_self = true)]
@@ -72,7 +74,8 @@ use report::CommandOutput;
 struct Cli {
     /// Where images, cache and temporary files are kept
     /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
-    #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true,
+          help_heading = EVERYWHERE)]
     root: Option<PathBuf>,
     /// The configuration file
     /// [default: kiln/config.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/kiln/config.toml]
@@ -82,7 +85,8 @@ struct Cli {
         id = "config-file",
         env = "KILN_CONFIG",
         global = true,
-        hide_env_values = true
+        hide_env_values = true,
+        help_heading = EVERYWHERE
     )]
     config: Option<PathBuf>,
     #[command(subcommand)]

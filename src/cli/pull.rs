@@ -5,7 +5,7 @@ use kiln::images::{Library, Pulled};
 use kiln::oci::Platform;
 
 use super::network::RegistryFlags;
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, enter_sandbox, say, settle};
 
@@ -14,8 +14,8 @@ pub(super) struct Flags {
     /// The names: [REGISTRY/]REPOSITORY[:TAG|@DIGEST]
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// The platform whose image is pulled [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
+    /// The platform whose image is pulled [default: $DOCKER_DEFAULT_PLATFORM, else this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
     /// Pull the images of all platforms
     #[arg(long, conflicts_with = "platform")]
@@ -25,20 +25,18 @@ pub(super) struct Flags {
     /// Pull all tags of the repositories
     #[arg(short, long)]
     all_tags: bool,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "MODE")]
-    progress: Option<Mode>,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command. Standard output gets an image id per name, or a digest if it stands for more than one image.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
-    let platform = match (&flags.platform, flags.all_platforms) {
+    let mode = flags.progress.mode(&session.environment)?;
+    let wanted = flags.platform.clone();
+    let wanted = wanted.or_else(|| session.environment.set("DOCKER_DEFAULT_PLATFORM"));
+    let platform = match (wanted, flags.all_platforms) {
         (_, true) => None,
-        (Some(text), false) => Some(super::platform(text)?),
+        (Some(text), false) => Some(super::platform(&text)?),
         (None, false) => Some(Platform::host()),
     };
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);

@@ -7,7 +7,7 @@ use kiln::images::{Library, Pushed};
 
 use super::compression;
 use super::network::RegistryFlags;
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, build, enter_sandbox, say, settle};
 
@@ -28,17 +28,13 @@ pub(super) struct Flags {
     digestfile: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryFlags,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "MODE")]
-    progress: Option<Mode>,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 /// Runs the command. Standard output gets the name with the digest that it means now.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     let platform = flags.platform.as_deref().map(super::platform).transpose()?;
     let wanted = flags.compression.wanted()?;
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);

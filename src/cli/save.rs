@@ -9,7 +9,7 @@ use kiln::export::Dest;
 use kiln::export::archive::Format;
 use kiln::images::{Library, Save};
 
-use super::progress::Mode;
+use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, enter_sandbox};
 
@@ -27,12 +27,8 @@ pub(super) struct Flags {
     /// Of several images under one name the one for this platform
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "MODE")]
-    progress: Option<Mode>,
+    #[command(flatten)]
+    progress: progress::Flags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,7 +43,7 @@ enum Kind {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
+    let mode = flags.progress.mode(&session.environment)?;
     let platform = flags.platform.as_deref().map(super::platform).transpose()?;
     let dest = dest(flags)?;
     let root = session.state_root()?;

@@ -35,6 +35,26 @@ pub(crate) enum Mode {
     None,
 }
 
+/// How a command shows that it gets on.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// Show errors only
+    #[arg(short, long)]
+    quiet: bool,
+    /// How progress is shown: auto, tty, plain, rawjson, quiet or none
+    /// [env: KILN_PROGRESS, BUILDKIT_PROGRESS]
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    progress: Option<Mode>,
+}
+
+impl Flags {
+    /// Returns the mode that they and the environment ask for.
+    pub(crate) fn mode(&self, environment: &Environment) -> Result<Mode, Diagnostic> {
+        Mode::choose(self.progress, self.quiet, environment)
+    }
+}
+
 impl Mode {
     /// `-q`, else `--progress`, else the environment.
     pub(crate) fn choose(
