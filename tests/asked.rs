@@ -130,3 +130,21 @@ fn what_is_pulled_keeps_to_the_limit() {
     assert_eq!(other.run(&["inspect", &id]).code, Some(2), "the other image is gone");
     ok(other.run(&["inspect", &name]));
 }
+
+#[test]
+fn a_pulled_image_is_whole_though_its_layers_were_known_in_another_compression() {
+    let (kiln, registry) = (Kiln::new(), Registry::start(&Setup::Plain));
+    let (first, second) = (format!("{}/a:1", registry.host), format!("{}/b:2", registry.host));
+    ok(kiln.build("FROM scratch\nCOPY busybox /\n", &["-t", &first, "--push"]));
+    let zstd = ["--compression", "zstd", "--force-compression"];
+    ok(kiln.run(&[&["push", "--quiet"][..], &zstd, &[&first, &second]].concat()));
+    let other = Kiln::new();
+    ok(other.run(&["pull", "--quiet", &first]));
+    ok(other.run(&["pull", "--quiet", &second]));
+    drop(registry);
+    let archive = other.path("second.tar").display().to_string();
+    ok(other.run(&["save", "--quiet", "--format", "oci-archive", "-o", &archive, &second]));
+    let place = format!("oci-archive:{archive}");
+    let raw = server::tool("skopeo", "skopeo", &["inspect", "--raw", &place]);
+    assert!(raw.contains("application/vnd.oci.image.layer.v1.tar+zstd"), "{raw}");
+}

@@ -4,9 +4,9 @@ use super::{ImagesError, Library, Progress, Result, unusable};
 use crate::digest::Digest;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Content, Descriptor, Document, Platform, Reference};
-use crate::source::blobs::RegistryBlobs;
+use crate::source::blobs::{Blobs, RegistryBlobs};
 use crate::source::closure::{Closure, Selection};
-use crate::source::keep::keep;
+use crate::source::keep::{keep, keep_blobs};
 use crate::source::{SourceError, names};
 
 /// What a pull brought.
@@ -45,6 +45,12 @@ impl Library {
         };
         let was_whole = images.is_whole(&image)?;
         images.fetch(&request, progress).map_err(unusable(name))?;
+        if let Some(repository) = image.repository() {
+            // A layer that was here by its content alone is needed as it is named to push or save the image.
+            let place = RegistryBlobs::new(self.web.client.clone(), repository);
+            let layers = (&place as &dyn Blobs, image.manifest.layers.as_slice());
+            keep_blobs(&self.store, layers, progress, &self.cancel).map_err(unusable(name))?;
+        }
         // A short name may be an alias of another.
         let name = match image.repository() {
             Some(repository) => reference.in_repository(repository),

@@ -321,6 +321,13 @@ impl<'a> Images<'a> {
             });
         }
         let known = known_chain(self.store, diff_ids)?;
+        if let Origin::Registry(repository) = &image.origin {
+            for layer in image.manifest.layers.iter().take(known.len()) {
+                if self.store.blob_size(&layer.digest).is_none() {
+                    remember_place(self.store, layer.digest, repository)?;
+                }
+            }
+        }
         let unpacked = self.unpack_missing(&image, &name, known.len(), progress)?;
         self.stack(&image, &name, known, unpacked)
     }

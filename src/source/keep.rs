@@ -24,16 +24,27 @@ pub fn keep(
     progress: &(dyn Fn(&str, u64, u64) + Sync),
     cancel: &Cancel,
 ) -> Result<(), SourceError> {
-    parallel::map(PARALLEL, &closure.blobs, |blob| {
-        if store.blob_size(&blob.digest) == Some(blob.size) {
-            return Ok(());
-        }
-        copy(store, place, blob, progress, cancel)
-    })?;
+    keep_blobs(store, (place, &closure.blobs), progress, cancel)?;
     for (_, bytes) in &closure.documents {
         store.put_blob(bytes)?;
     }
     Ok(())
+}
+
+/// Copies those of some blobs that the store does not have.
+pub fn keep_blobs(
+    store: &Store,
+    (place, blobs): (&dyn Blobs, &[Descriptor]),
+    progress: &(dyn Fn(&str, u64, u64) + Sync),
+    cancel: &Cancel,
+) -> Result<(), SourceError> {
+    let copied = parallel::map(PARALLEL, blobs, |blob| {
+        match store.blob_size(&blob.digest) == Some(blob.size) {
+            true => Ok(()),
+            false => copy(store, place, blob, progress, cancel),
+        }
+    });
+    copied.map(drop)
 }
 
 fn copy(
