@@ -28,6 +28,7 @@ mod layers;
 mod load;
 mod login;
 mod logout;
+mod manifest;
 mod network;
 mod paint;
 mod panics;
@@ -131,6 +132,9 @@ enum Command {
     Diff(diff::Flags),
     /// Make an image with fewer layers and the same files
     Squash(squash::Flags),
+    /// Make lists of images for several platforms, and send them
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
     /// Check a name and a password with a registry, and keep them
     Login(login::Flags),
     /// Forget the credentials of a registry
@@ -286,6 +290,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Layers(flags) => layers::run(flags, session),
         Command::Diff(flags) => diff::run(flags, session),
         Command::Squash(flags) => squash::run(flags, session),
+        Command::Manifest(manifest) => manifest::run(manifest, session),
         Command::Login(flags) => login::run(flags, session),
         Command::Logout(flags) => logout::run(flags, session),
         Command::Image(words) => image::run(words, session),

@@ -60,7 +60,8 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Ok(answer(&format!("{}@{}\n", pushed.name.name(), pushed.digest))?)
 }
 
-fn summary(pushed: &Pushed) -> String {
+/// Says what a push did.
+pub(super) fn summary(pushed: &Pushed) -> String {
     let sent = &pushed.sent;
     let name = pushed.name.familiar();
     let counts = [(sent.uploaded, "uploaded"), (sent.mounted, "mounted")];

@@ -25,11 +25,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     for image in &flags.images {
         match library.remove(image, flags.force) {
             Ok(removed) => {
-                let lines = removed.iter().map(|one| match one {
-                    Removed::Untagged(name) => format!("Untagged: {}\n", name.familiar()),
-                    Removed::Deleted(id) => format!("Deleted: {id}\n"),
-                });
-                answer(&lines.collect::<String>())?;
+                answer(&removed.iter().map(Removed::to_string).collect::<String>())?;
             }
             Err(ImagesError::NotHere(_)) if flags.force => {}
             Err(error) => problems.push(error.into()),

@@ -1,7 +1,7 @@
 //! An image of the local store with its layers compressed, as registries expect them.
 //!
 //! Config and history stay byte for byte: a layer's diff id does not depend on its compression. A manifest whose layers
-//! are as they are wanted stays as well, with its digest.
+//! are as they are wanted stays as well, with its digest, and so does one whose layers are elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,11 @@ impl Compressing<'_> {
         bytes: Vec<u8>,
         mut manifest: Manifest,
     ) -> Result<(Descriptor, Vec<u8>, Vec<Descriptor>)> {
+        let is_layer = |it: &Descriptor| matches!(it.content(), Content::Layer(_));
         let layers = match manifest.config.content() {
-            Content::Config => self.layers(descriptor, &manifest)?,
+            Content::Config if manifest.layers.iter().all(is_layer) => {
+                self.layers(descriptor, &manifest)?
+            }
             _ => manifest.layers.clone(),
         };
         let named = |layers: &[Descriptor]| [&[manifest.config.clone()], layers].concat();
@@ -96,6 +99,9 @@ impl Compressing<'_> {
             platform: Platform::host(),
         };
         let image = self.images.resolve(&request)?;
+        if !self.images.is_whole(&image)? {
+            return Ok(manifest.layers.clone());
+        }
         let fetched = self.images.fetch(&request, self.exporter.progress)?;
         let diff_ids = &image.config.rootfs.diff_ids;
         let mut layers = Vec::with_capacity(manifest.layers.len());

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{ExportError, Exporter, Result};
 use crate::oci::{Content, Descriptor, MediaType, Reference};
@@ -93,7 +94,7 @@ impl Push<'_> {
         let from = known.iter().find(|other| {
             other.domain() == self.target.domain() && other.path() != self.target.path()
         });
-        let content = Located { place: self.place, blob };
+        let content = Located { place: self.place, blob, left: Mutex::default() };
         let source = BlobSource {
             descriptor: blob,
             content: &content,
@@ -117,16 +118,56 @@ impl Push<'_> {
 struct Located<'a> {
     place: &'a dyn Blobs,
     blob: &'a Descriptor,
+    /// What a request has left of a stream, and from where on: the next chunk is read from it, for a place that is a
+    /// registry would have to send everything before once more.
+    left: Mutex<Option<(u64, Box<dyn Read + Send + 'a>)>>,
+}
+
+impl<'a> Located<'a> {
+    fn left(&self) -> MutexGuard<'_, Option<(u64, Box<dyn Read + Send + 'a>)>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl registry::Payload for Located<'_> {
     fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let mut opened = self.place.open(self.blob).map_err(io::Error::other)?;
-        let skipped = io::copy(&mut (&mut opened).take(from), &mut io::sink())?;
-        match skipped == from {
-            true => Ok(opened),
+        let left = self.left().take().filter(|(at, _)| *at <= from);
+        let (at, mut stream) = match left {
+            Some(left) => left,
+            None => (0, self.place.open(self.blob).map_err(io::Error::other)?),
+        };
+        let skipped = io::copy(&mut (&mut stream).take(from - at), &mut io::sink())?;
+        match skipped == from - at {
+            true => Ok(Box::new(Reading { of: self, at: from, stream: Some(stream) })),
             false => Err(io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+}
+
+/// What one request reads; it leaves the rest to the next.
+struct Reading<'a, 'b> {
+    of: &'a Located<'b>,
+    at: u64,
+    /// `None` once it failed.
+    stream: Option<Box<dyn Read + Send + 'b>>,
+}
+
+impl Read for Reading<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let read = stream.read(buf);
+        match &read {
+            Ok(count) => self.at += *count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => self.stream = None,
+        }
+        read
+    }
+}
+
+impl Drop for Reading<'_, '_> {
+    fn drop(&mut self) {
+        *self.of.left() = self.stream.take().map(|stream| (self.at, stream));
     }
 }
 
@@ -138,4 +179,45 @@ fn is_foreign(blob: &Descriptor) -> bool {
                 | MediaType::ImageLayerNonDistributableGzip
                 | MediaType::ImageLayerNonDistributableZstd
         ) || blob.media_type.as_ref().contains("foreign"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Payload;
+
+    /// Bytes that count how often they are opened.
+    struct Counted(&'static [u8], AtomicUsize);
+
+    impl Blobs for Counted {
+        fn document(&self, _: &Descriptor) -> std::result::Result<Vec<u8>, SourceError> {
+            Ok(self.0.to_vec())
+        }
+
+        fn open(
+            &self,
+            _: &Descriptor,
+        ) -> std::result::Result<Box<dyn Read + Send + '_>, SourceError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(self.0))
+        }
+    }
+
+    #[test]
+    fn chunks_in_a_row_are_read_from_one_stream() {
+        let place = Counted(b"0123456789", AtomicUsize::new(0));
+        let blob = Descriptor::of(MediaType::ImageLayer, place.0);
+        let located = Located { place: &place, blob: &blob, left: Mutex::default() };
+        let read = |from, count| {
+            let mut text = String::new();
+            located.open(from).unwrap().take(count).read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!([read(0, 3), read(3, 3), read(7, 2)], ["012", "345", "78"]);
+        assert_eq!(place.1.load(Ordering::Relaxed), 1);
+        // What was sent already is only there in a new one.
+        assert_eq!([read(2, 4), read(6, 9)], ["2345", "6789"]);
+        assert_eq!(place.1.load(Ordering::Relaxed), 2);
+        assert_eq!(located.open(11).err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

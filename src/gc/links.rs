@@ -8,6 +8,7 @@ use super::{Kind, Result};
 use crate::cache::StepRecord;
 use crate::digest::{DiffId, Digest};
 use crate::fs::read_unmarked;
+use crate::source::names::place_name;
 use crate::store::{RecordKind, Store};
 
 fn blob(digest: &Digest) -> String {
@@ -60,6 +61,10 @@ fn document(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()
     let Some(named) = Named::read(&bytes) else { return Ok(()) };
     for digest in &named.blobs {
         need(inventory, index, &blob(digest));
+        // Of what is elsewhere nothing is left but the note where that is.
+        if inventory.at(&blob(digest)).is_none() {
+            need(inventory, index, &RecordKind::Blob.place(&place_name(digest)));
+        }
     }
     for chain in &named.chains {
         need(inventory, index, &RecordKind::Chain.place(&chain.hex()));

@@ -13,6 +13,7 @@ use crate::source::SourceError;
 use crate::source::blobs::{Blobs, RegistryBlobs, StoreBlobs};
 use crate::source::closure::{Closure, Selection};
 use crate::source::keep::keep;
+use crate::source::nearest::NearestBlobs;
 use crate::source::saved::Saved;
 
 /// How an image is copied.
@@ -71,7 +72,9 @@ impl Library {
             Place::Store(name) => {
                 let (_, digest) = self.find(name)?;
                 let root = self.descriptor(digest)?;
-                Ok(Located { blobs: Box::new(StoreBlobs::new(&self.store)), root })
+                // What is not here may be where it was pulled from, or be named by a list that was made here.
+                let blobs = NearestBlobs::new(&self.store, self.web.client.clone(), None);
+                Ok(Located { blobs: Box::new(blobs), root })
             }
             Place::Registry(name) => {
                 let root = self.web.client.resolve(name).map_err(SourceError::from)?.descriptor;

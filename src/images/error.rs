@@ -74,6 +74,30 @@ pub enum ImagesError {
         /// Its names.
         names: Vec<String>,
     },
+    /// A list is to be made under a name that something has.
+    #[error("there is something called `{0}` already")]
+    Exists(String),
+    /// A list was meant, and the name is that of one image.
+    #[error("`{0}` is an image, not a list of images")]
+    NotAList(String),
+    /// What was named is in a list not at all, or several times.
+    #[error("{}", entries_of(list, entry, *count))]
+    Entry {
+        /// The list.
+        list: String,
+        /// What the user wrote.
+        entry: String,
+        /// How many of the list's images it stands for.
+        count: usize,
+        /// What the list has.
+        entries: Vec<String>,
+    },
+    /// A part of a list that nobody is known to have.
+    #[error("{what} is neither here nor in a registry that is known to have it")]
+    Nowhere {
+        /// Which part of which image of which list.
+        what: String,
+    },
     /// A number that no layer has.
     #[error("`{image}` has {count} layers, and none is number {layer}")]
     NoLayer {
@@ -125,6 +149,10 @@ impl ImagesError {
             | Self::Place(_)
             | Self::NotInFile { .. }
             | Self::DigestName(_)
+            | Self::Exists(_)
+            | Self::NotAList(_)
+            | Self::Entry { .. }
+            | Self::Nowhere { .. }
             | Self::NoLayer { .. }
             | Self::SeveralLayers(_)
             | Self::NotABase { .. }
@@ -163,6 +191,16 @@ impl ImagesError {
             Self::SeveralNames { .. } => {
                 Some("remove them by name, or all of them with `--force`".to_owned())
             }
+            Self::Exists(_) => Some(
+                "`--amend` adds to a list that is there; `kiln manifest rm` removes it".to_owned(),
+            ),
+            Self::NotAList(_) => Some("`kiln manifest create` makes a list".to_owned()),
+            Self::Entry { entries, .. } if entries.is_empty() => Some("it is empty".to_owned()),
+            Self::Entry { entries, .. } => Some(format!("it has {}", entries.join(", "))),
+            Self::Nowhere { .. } => Some(
+                "pull or build the image again, or remove it from the list by `kiln manifest remove`"
+                    .to_owned(),
+            ),
             Self::NoLayer { .. } | Self::SeveralLayers(_) | Self::NotABase { .. } => {
                 Some("`kiln layers` shows the numbers of the layers".to_owned())
             }
@@ -170,6 +208,13 @@ impl ImagesError {
             Self::Store(error) => error.hint(),
             Self::Settings(error) => error.hint(),
         }
+    }
+}
+
+fn entries_of(list: &str, entry: &str, count: usize) -> String {
+    match count {
+        0 => format!("`{entry}` is not in the list `{list}`"),
+        count => format!("`{entry}` stands for {count} images of the list `{list}`"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Giving names and taking them away.
 
+use std::fmt;
+
 use super::{ImagesError, Library, Result};
 use crate::digest::Digest;
 use crate::oci::Reference;
@@ -12,6 +14,15 @@ pub enum Removed {
     Untagged(Reference),
     /// The image has no name any more; what it alone used is garbage.
     Deleted(Digest),
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untagged(name) => writeln!(f, "Untagged: {}", name.familiar()),
+            Self::Deleted(id) => writeln!(f, "Deleted: {id}"),
+        }
+    }
 }
 
 impl Library {

@@ -32,21 +32,35 @@ pub struct StoreBlobs<'a> {
     store: &'a Store,
     /// Layers without a blob, by the digest of their tars; learned from the manifests that are read.
     layers: Mutex<BTreeMap<Digest, LayerId>>,
+    /// Whether a manifest is of use only with its config and all its layers.
+    whole: bool,
 }
 
 impl<'a> StoreBlobs<'a> {
-    /// Makes one of a store; nothing is read yet.
+    /// Makes one of a store; nothing is read yet. An image that is not here as a whole is not here.
     pub fn new(store: &'a Store) -> Self {
-        Self { store, layers: Mutex::default() }
+        Self { store, layers: Mutex::default(), whole: true }
     }
 
-    /// Finds out where a manifest's layers are. One that is nowhere is an error: the image is not here.
+    /// The same, but a manifest that is here can be read wherever its config and its layers are.
+    pub(super) fn with_parts(store: &'a Store) -> Self {
+        Self { whole: false, ..Self::new(store) }
+    }
+
+    /// Returns whether a blob is here; of a layer that is not kept as a blob only once its manifest was read.
+    pub(super) fn has(&self, blob: &Digest) -> bool {
+        let layers = || self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.blob_size(blob).is_some() || layers().contains_key(blob)
+    }
+
+    /// Finds out where a manifest's layers are.
     fn find_layers(&self, manifest: &Manifest) -> Result<(), SourceError> {
         let is_here = |it: &Descriptor| self.store.blob_size(&it.digest).is_some();
-        if !is_here(&manifest.config) {
+        if self.whole && !is_here(&manifest.config) {
             return Err(StoreError::Missing(manifest.config.digest).into());
         }
-        if manifest.layers.iter().all(is_here) {
+        let readable = is_here(&manifest.config) && manifest.config.content() == Content::Config;
+        if manifest.layers.iter().all(is_here) || !(self.whole || readable) {
             return Ok(());
         }
         let config = ImageConfig::parse(&self.store.read_blob(&manifest.config.digest)?)?;
@@ -60,7 +74,8 @@ impl<'a> StoreBlobs<'a> {
                 Some(layer) if tar == Some(descriptor.digest) => {
                     layers.insert(descriptor.digest, *layer);
                 }
-                _ => return Err(StoreError::Missing(descriptor.digest).into()),
+                _ if self.whole => return Err(StoreError::Missing(descriptor.digest).into()),
+                _ => {}
             }
         }
         Ok(())

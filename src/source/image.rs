@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::SourceError;
-use super::names::{known_chain, remember_chain, remember_place, set_id, set_tag, tag};
+use super::names::{known_chain, places, remember_chain, remember_place, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
 use crate::digest::{ChainId, Digest, HashingReader};
 use crate::event::Cancel;
@@ -174,14 +174,28 @@ impl<'a> Images<'a> {
         let Some(digest) = found else { return Ok(None) };
         let read = |digest: &Digest| Ok(self.store.read_blob(digest)?);
         match self.image_of(digest, platform, Origin::Store, &read) {
-            Ok(image) if matches(&image.config, platform) && self.is_whole(&image)? => {
-                Ok(Some(image))
-            }
+            Ok(image) if matches(&image.config, platform) => self.within_reach(image),
             Ok(_) => Ok(None),
             Err(SourceError::Store(StoreError::Missing(_))) => Ok(None),
             Err(SourceError::Document(oci::Error::NoPlatform { .. })) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns an image of the store if its layers are here, or if one repository is known to have those that are not:
+    /// as those of a list's images may be.
+    fn within_reach(&self, image: Image) -> Result<Option<Image>, SourceError> {
+        let known = known_chain(self.store, &image.config.rootfs.diff_ids)?.len();
+        let layers = image.manifest.layers.iter().skip(known).map(|layer| layer.digest);
+        let mut missing = layers.filter(|layer| self.store.blob_size(layer).is_none());
+        let Some(first) = missing.next() else { return Ok(Some(image)) };
+        let mut common = places(self.store, first)?;
+        for layer in missing {
+            let places = places(self.store, layer)?;
+            common.retain(|place| places.contains(place));
+        }
+        let origin = common.into_iter().next().map(Origin::Registry);
+        Ok(origin.map(|origin| Image { origin, ..image }))
     }
 
     /// Returns whether all layers are here. They are not while another process pulls them, nor ever if it was

@@ -12,6 +12,7 @@ pub mod http;
 pub mod image;
 pub mod keep;
 pub mod names;
+pub mod nearest;
 pub mod saved;
 mod stat_cache;
 mod unpacking;

@@ -134,13 +134,14 @@ pub fn remember_chain(store: &Store, chain: ChainId, layer: LayerId) -> Result<(
 /// How many repositories are remembered for one blob.
 const MOST_PLACES: usize = 8;
 
-fn place_name(blob: Digest) -> String {
+/// Returns under which name of [`RecordKind::Blob`] it is noted which repositories have a blob.
+pub fn place_name(blob: &Digest) -> String {
     format!("at-{}", blob.hex())
 }
 
 /// Returns the repositories that have had a blob, the last one first.
 pub fn places(store: &Store, blob: Digest) -> Result<Vec<Reference>, SourceError> {
-    let body = store.record(RecordKind::Blob, &place_name(blob))?.unwrap_or_default();
+    let body = store.record(RecordKind::Blob, &place_name(&blob))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&body);
     Ok(text.lines().filter_map(|line| Reference::parse(line).ok()).collect())
 }
@@ -160,7 +161,7 @@ pub fn remember_place(
     known.insert(0, repository);
     known.truncate(MOST_PLACES);
     let body: String = known.iter().map(|place| format!("{place}\n")).collect();
-    Ok(store.put_record(RecordKind::Blob, &place_name(blob), body.as_bytes())?)
+    Ok(store.put_record(RecordKind::Blob, &place_name(&blob), body.as_bytes())?)
 }
 
 #[cfg(test)]
