@@ -149,6 +149,10 @@ fn a_list_of_images_that_are_elsewhere_can_be_used() {
     for layer in layers(&format!("{}/app@{}", registry.host, images[0].digest)) {
         assert!(layout.join("blobs/sha256").join(layer.hex()).exists());
     }
+    // Not only `manifest push` sends all of it.
+    let pushed = said(&kiln, &["push", "-q", "list", &format!("{}/other:1", registry.host)]);
+    let digest = kiln::digest::Digest::of(said(&kiln, &["manifest", "inspect", "list"]).as_bytes());
+    assert_eq!(pushed, format!("{}/other@{digest}\n", registry.host));
     let run = kiln.run(&["run", "list"]);
     assert_eq!((run.code, run.stdout), (Some(0), format!("{}\n", host())), "{}", run.stderr);
     let built = kiln.build("FROM list\nENV A=b\n", &["-t", "built"]);

@@ -11,7 +11,7 @@ fn bad_input_is_told() {
     let registry = Registry::start(&Setup::Plain);
     let at = |name: &str| format!("{}/{name}", registry.host);
     let images = push_attested(&registry, "both:1", &[&host(), FOREIGN]);
-    let other = push_image(&registry, "other:1", FOREIGN, Family::Oci);
+    let other = push_image(&registry, "other:1", FOREIGN, Family::Docker);
     let kiln = Kiln::new();
     let built = kiln.build("FROM scratch\nCOPY busybox /\n", &["-t", "app"]);
     assert_eq!(built.code, Some(0), "{}", built.stderr);
