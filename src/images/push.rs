@@ -8,8 +8,8 @@ use crate::export::compressed::Compressing;
 use crate::export::registry::{Push, Sent};
 use crate::oci::{Platform, Reference};
 use crate::source::SourceError;
-use crate::source::blobs::StoreBlobs;
 use crate::source::closure::{Closure, Selection};
+use crate::source::nearest::NearestBlobs;
 
 /// What was pushed.
 #[derive(Debug, Clone)]
@@ -39,9 +39,10 @@ impl Library {
             Some(text) => Reference::parse(text).map_err(SourceError::from)?.or_latest(),
             None => found.ok_or_else(|| ImagesError::NoName(name.to_owned()))?,
         };
-        let closure = self.compressed(digest, platform, wanted, progress)?;
+        // Of a list that was made here some layers may be in other registries.
+        let place = NearestBlobs::of_whole_images(&self.store, self.web.client.clone());
+        let closure = self.compressed(&place, (digest, platform), wanted, progress)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
-        let place = StoreBlobs::new(&self.store);
         let push =
             Push { exporter: &exporter, client: &self.web.client, target: &target, place: &place };
         let sent = push.run(&closure)?;
@@ -52,8 +53,8 @@ impl Library {
     /// Returns an image of the store with its layers compressed as wanted.
     fn compressed(
         &self,
-        digest: Digest,
-        platform: Option<&Platform>,
+        place: &NearestBlobs<'_>,
+        (digest, platform): (Digest, Option<&Platform>),
         wanted: Wanted,
         progress: Progress<'_>,
     ) -> Result<Closure> {
@@ -61,8 +62,7 @@ impl Library {
             Some(platform) => Selection::Platform(Box::new(platform.clone())),
             None => Selection::Present,
         };
-        let place = StoreBlobs::new(&self.store);
-        let closure = Closure::of(&place, &self.descriptor(digest)?, &selection)?;
+        let closure = Closure::of(place, &self.descriptor(digest)?, &selection)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         let images = self.images(false);
         Ok(Compressing { exporter: &exporter, images: &images, wanted }.run(closure)?)

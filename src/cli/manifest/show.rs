@@ -1,5 +1,7 @@
 //! `kiln manifest inspect`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::images::Inspected;
@@ -45,6 +47,8 @@ struct Entry<'a> {
     #[serde(rename = "Ref")]
     name: String,
     descriptor: &'a Descriptor,
+    /// The document itself, base64.
+    raw: String,
     #[serde(rename = "SchemaV2Manifest", skip_serializing_if = "Option::is_none")]
     docker: Option<Value>,
     #[serde(rename = "OCIManifest", skip_serializing_if = "Option::is_none")]
@@ -65,7 +69,8 @@ impl<'a> Entry<'a> {
             Diagnostic::new(Blame::Input, format!("malformed manifest: {error}"))
         })?;
         let name = inspected.name_of(descriptor);
-        let mut entry = Self { name, descriptor, docker: None, oci: None, index: None };
+        let raw = STANDARD.encode(bytes);
+        let mut entry = Self { name, descriptor, raw, docker: None, oci: None, index: None };
         let docker = media_type(Content::Manifest, Family::Docker);
         let place = match descriptor.content() {
             Content::Index => &mut entry.index,

@@ -25,7 +25,7 @@ const REGISTRY: &str = "docker://";
 pub(super) enum Origin {
     /// In the local store, as far as it is here; the rest may be in these repositories.
     Store(Descriptor, Vec<Reference>),
-    /// In a registry.
+    /// In a registry, under this name.
     Registry(Reference, Box<Fetched>),
 }
 
@@ -71,7 +71,7 @@ impl Library {
         let mut failures = Vec::new();
         for name in candidates {
             match self.web.client.resolve(name) {
-                Ok(found) => return Ok(Origin::Registry(name.repository(), Box::new(found))),
+                Ok(found) => return Ok(Origin::Registry(name.clone(), Box::new(found))),
                 Err(RegistryError::Canceled) => return Err(SourceError::Canceled),
                 Err(error) => failures.push((name.familiar_name(), error)),
             }

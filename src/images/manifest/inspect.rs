@@ -14,8 +14,8 @@ pub struct Inspected {
     pub descriptor: Descriptor,
     /// The document as it is stored.
     pub bytes: Vec<u8>,
-    /// The repository that has it, or the first that it is named by in the local store.
-    place: Option<Reference>,
+    /// Its name in the registry, or one that it has in the local store.
+    name: Option<Reference>,
 }
 
 impl Library {
@@ -24,18 +24,18 @@ impl Library {
         match self.origin(name)? {
             Origin::Store(descriptor, places) => {
                 let bytes = self.store.read_blob(&descriptor.digest)?;
-                Ok(Inspected { descriptor, bytes, place: places.into_iter().next() })
+                Ok(Inspected { descriptor, bytes, name: places.into_iter().next() })
             }
-            Origin::Registry(place, found) => {
+            Origin::Registry(name, found) => {
                 let (descriptor, bytes) = (found.descriptor, found.bytes);
-                Ok(Inspected { descriptor, bytes, place: Some(place) })
+                Ok(Inspected { descriptor, bytes, name: Some(name) })
             }
         }
     }
 
     /// Returns what an index names, each with its document, or of a manifest that alone, with what it is made for.
     pub fn inspect_entries(&self, inspected: &Inspected) -> Result<Vec<(Descriptor, Vec<u8>)>> {
-        let place = inspected.place.as_ref();
+        let place = inspected.name.as_ref();
         let blobs = NearestBlobs::new(&self.store, self.web.client.clone(), place);
         let name = inspected.descriptor.digest.to_string();
         match Document::parse(&inspected.bytes).map_err(SourceError::from)? {
@@ -56,10 +56,11 @@ impl Library {
 }
 
 impl Inspected {
-    /// Returns what it is called by whoever wants exactly this, or one of its entries: with the digest.
+    /// Returns what it is called, or with its digest what one of its entries is.
     pub fn name_of(&self, entry: &Descriptor) -> String {
-        match &self.place {
-            Some(place) => place.with_digest(entry.digest).to_string(),
+        match &self.name {
+            Some(name) if entry.digest == self.descriptor.digest => name.to_string(),
+            Some(name) => name.with_digest(entry.digest).to_string(),
             None => entry.digest.to_string(),
         }
     }
