@@ -177,11 +177,13 @@ fn unpack_gzip(bencher: Bencher<'_, '_>, how: &str) {
     LazyLock::force(&PACKED);
     into_empty_directory(bencher, |dir| {
         let reader = decoder(PACKED.as_slice()).expect("a decoder");
-        let reader: Box<dyn Read> = match how {
-            "ahead" => Box::new(Ahead::new(reader).expect("a thread")),
-            _ => reader,
+        let unpack = |reader: &mut dyn Read| {
+            black_box(unpack(reader, dir, None, Limits::default(), Flavour::USER).expect("changes"))
         };
-        black_box(unpack(reader, dir, None, Limits::default(), Flavour::USER).expect("changes"));
+        std::thread::scope(|scope| match how {
+            "ahead" => unpack(&mut Ahead::new(scope, reader).expect("a thread").0),
+            _ => unpack(&mut { reader }),
+        });
     });
 }
 

@@ -195,7 +195,8 @@ impl<'a> Extraction<'a> {
         entry: &RawEntry,
         reader: &mut Reader<R>,
     ) -> Result<()> {
-        let mut writing = self.sink.create(path)?;
+        let meta = meta(entry);
+        let mut writing = self.sink.create(path, &meta)?;
         let mut hasher = ContentHasher::new();
         let mut size = 0;
         loop {
@@ -208,7 +209,6 @@ impl<'a> Extraction<'a> {
             size += n as u64;
         }
         let content: ContentDigest = hasher.content();
-        let meta = meta(entry);
         let origin = self.sink.close(writing, (path, &meta, size))?;
         self.put(path, &Kind::File { size, content }, meta, origin)
     }

@@ -60,6 +60,9 @@ pub(super) struct Disk {
     parent: Option<(TreePath, OwnedFd)>,
 }
 
+/// What the kernel calls an owner that this user namespace does not know; a file may have one of this number as well.
+const UNMAPPED: u32 = 65534;
+
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -82,11 +85,12 @@ impl Disk {
         })
     }
 
-    /// Makes an empty file for writing.
-    pub(super) fn create(&mut self, path: &TreePath) -> Result<File> {
+    /// Makes an empty file for writing, with the permissions that it will have anyway.
+    pub(super) fn create(&mut self, path: &TreePath, meta: &Metadata) -> Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let permissions = mode(meta) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
         self.at("create", path, |dir, name| {
-            rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+            rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, permissions)
         })
         .map(File::from)
     }
@@ -226,7 +230,13 @@ impl Disk {
 
     fn describe_open(&self, fd: BorrowedFd<'_>, path: &TreePath, meta: &Metadata) -> Result<()> {
         let fail = |operation| move |error: Errno| self.error(operation, path, error.into());
-        if self.flavour.owners == Owners::Recorded {
+        // To look is several times cheaper than to change what is right already, and most files are.
+        let stat = rustix::fs::fstat(fd).map_err(fail("examine"))?;
+        let is_owned = (stat.st_uid, stat.st_gid) == (meta.uid, meta.gid)
+            && stat.st_uid != UNMAPPED
+            && stat.st_gid != UNMAPPED;
+        let chown = self.flavour.owners == Owners::Recorded && !is_owned;
+        if chown {
             rustix::fs::fchown(fd, Some(owner(meta)), Some(group(meta)))
                 .map_err(fail("change the owner of"))?;
         }
@@ -234,8 +244,10 @@ impl Disk {
             let set = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
             self.judge_xattr(set).map_err(fail("set an attribute of"))?;
         }
-        // After the owner, which takes setuid away.
-        rustix::fs::fchmod(fd, mode(meta)).map_err(fail("change the mode of"))?;
+        // After the owner, which takes setuid away, and the attributes, one of which has a say in the permissions.
+        if chown || !meta.xattrs.is_empty() || stat.st_mode & 0o7777 != mode(meta).bits() {
+            rustix::fs::fchmod(fd, mode(meta)).map_err(fail("change the mode of"))?;
+        }
         rustix::fs::futimens(fd, &times(meta)).map_err(fail("set the time of"))
     }
 

@@ -136,7 +136,7 @@ fn write_with(
     buffer: &mut [u8],
 ) -> Result<()> {
     let Change::Put { kind: Kind::File { size, content }, meta } = change else { return Ok(()) };
-    let mut file = disk.create(path)?;
+    let mut file = disk.create(path, meta)?;
     let mut hasher = ContentHasher::new();
     if *size > 0 {
         let mut source = contents.open(path)?;

@@ -37,7 +37,7 @@ pub mod whiteout;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, Reading};
 pub use archive::Limits;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};

@@ -111,11 +111,11 @@ impl Sink<'_> {
     }
 
     /// Begins a file; what is returned goes to [`Sink::write`] and [`Sink::close`].
-    pub(super) fn create(&mut self, path: &TreePath) -> Result<Option<File>> {
+    pub(super) fn create(&mut self, path: &TreePath, meta: &Metadata) -> Result<Option<File>> {
         match self {
             Self::Directory(directory) => {
                 directory.make_way(path)?;
-                Ok(Some(directory.disk.create(path)?))
+                Ok(Some(directory.disk.create(path, meta)?))
             }
             Self::Spool { .. } => Ok(None),
         }

@@ -13,9 +13,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::SourceError;
+use super::blobs::verified;
 use super::names::{known_chain, places, remember_chain, remember_place, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
-use crate::digest::{ChainId, Digest, HashingReader};
+use crate::digest::{ChainId, Digest};
 use crate::event::Cancel;
 use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
@@ -388,22 +389,17 @@ impl<'a> Images<'a> {
         let short = descriptor.digest.hex()[..12].to_owned();
         let report = |done: u64| progress(&short, done, descriptor.size);
         let reader: Box<dyn Read + Send + '_> = match self.store.blob_size(&descriptor.digest) {
-            Some(_) => Box::new(self.store.open_blob(&descriptor.digest)?),
+            Some(_) => verified(self.store.open_blob(&descriptor.digest)?, descriptor)?,
             None => Box::new(self.tee(image, descriptor, tries)?),
         };
         let counted = Counted { inner: reader, count: 0, report: &report, cancel: &self.cancel };
-        let mut verified = HashingReader::new(counted);
         let files = self.store.scratch_dir()?;
-        let unpacked = unpack_verified(&mut verified, &files, None);
+        let unpacked = unpack_verified(counted, &files, None);
         let (changes, diff_id) = match unpacked {
             Ok(done) => done,
             Err(_) if self.cancel.is_canceled() => return Err(SourceError::Canceled),
             Err(error) => return Err(explain(error, &bad)),
         };
-        let actual = verified.into_parts().1.digest();
-        if actual != descriptor.digest {
-            return Err(bad(format!("has the digest `{actual}`, not `{}`", descriptor.digest)));
-        }
         let expected = image.config.rootfs.diff_ids[index];
         if diff_id != expected {
             return Err(bad(format!("has the diff id `{diff_id}`, not `{expected}`")));
@@ -429,10 +425,10 @@ impl<'a> Images<'a> {
             }),
             Origin::Layout(path) => {
                 let path = layout::blob(path, &descriptor.digest);
-                Box::new(fs::open(&path)?)
+                verified(fs::open(&path)?, descriptor)?
             }
         };
-        Ok(Tee { inner, blob: Some(self.store.new_blob()?), digest: descriptor.digest })
+        Ok(Tee { inner, blob: Some(self.store.new_copy(&descriptor.digest)?) })
     }
 
     /// Puts the layers on each other. One that needs the ones below it (an entry beneath a link of theirs) is

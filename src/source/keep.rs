@@ -57,13 +57,13 @@ fn copy(
     let what = &blob.digest.hex()[..12];
     let report = |done| progress(what, done, blob.size);
     let mut from = Counted { inner: place.open(blob)?, count: 0, report: &report, cancel };
-    let mut to = store.new_blob()?;
+    let mut to = store.new_copy(&blob.digest)?;
     let path = to.path().to_owned();
     io::copy(&mut from, &mut to).map_err(|error| match cancel.is_canceled() {
         true => SourceError::Canceled,
         false => explain_copy(error, &path),
     })?;
     to.flush().map_err(PathError::of("write", &path))?;
-    to.commit_as(&blob.digest)?;
+    to.commit_verified()?;
     Ok(())
 }

@@ -1,18 +1,20 @@
 //! One layer of an image on its way in: counted, kept as a blob, decompressed, hashed and unpacked in one pass.
 //!
-//! Nothing here decides whether the bytes are the right ones; the caller compares digests before it uses anything.
+//! What is read must fail where it would end if it is not the right blob. Whether what is in it is the right layer is
+//! not decided here; the caller compares diff ids before it uses anything.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::{self, Scope};
 
 use super::SourceError;
-use crate::digest::{DiffId, Digest, HashingReader};
+use crate::digest::{DiffId, HashingReader};
 use crate::event::Cancel;
 use crate::fs::{PathError, is_full};
-use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
+use crate::layer::{Ahead, Changes, LayerError, Limits, Tree, decoder, unpack};
 use crate::registry::RegistryError;
 use crate::snapshot::flavour;
-use crate::store::StoreError;
+use crate::store::{BlobCopy, StoreError};
 
 /// A layer by itself, in a scratch directory.
 pub(super) struct Unpacked {
@@ -21,19 +23,26 @@ pub(super) struct Unpacked {
     pub(super) diff_id: DiffId,
 }
 
-/// Unpacks a compressed layer; reads it to its end, whatever follows the archive, and whatever is wrong with it: bytes
-/// that have the wrong digest are not the layer, so nothing else is to be said of them.
+/// Unpacks a compressed layer, which is read, decompressed and unpacked in a thread each; reads it to its end, whatever
+/// follows the archive, and whatever is wrong with it: bytes that have the wrong digest are not the layer, so nothing else
+/// is to be said of them.
 pub(super) fn unpack_verified(
-    compressed: &mut (impl Read + Send),
+    compressed: impl Read + Send,
     files: &Path,
     parent: Option<&Tree>,
 ) -> Result<(Changes, DiffId), LayerError> {
-    let done = unpack_plain(&mut *compressed, files, parent);
-    let is_read = !matches!(&done, Err(error) if is_fetching(error));
-    if is_read {
-        io::copy(compressed, &mut io::sink()).map_err(LayerError::Read)?;
-    }
-    done
+    thread::scope(|scope| {
+        let (ahead, reading) = Ahead::new(scope, compressed).map_err(LayerError::Read)?;
+        let done = unpack_plain(scope, ahead, files, parent);
+        let (mut rest, fault) = reading.join();
+        if matches!(&done, Err(error) if is_fetching(error)) {
+            return done;
+        }
+        match fault {
+            Some(fault) => Err(LayerError::Read(fault)),
+            None => io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Read).and(done),
+        }
+    })
 }
 
 /// Returns whether it is the registry that failed.
@@ -42,14 +51,18 @@ fn is_fetching(error: &LayerError) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<RegistryError>())
 }
 
-fn unpack_plain(
-    compressed: &mut (impl Read + Send),
+fn unpack_plain<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    compressed: Ahead,
     files: &Path,
     parent: Option<&Tree>,
 ) -> Result<(Changes, DiffId), LayerError> {
-    let mut plain = HashingReader::new(decoder(compressed).map_err(LayerError::Read)?);
-    let changes = unpack(&mut plain, files, parent, Limits::default(), flavour())?;
-    io::copy(&mut plain, &mut io::sink()).map_err(LayerError::Read)?;
+    let plain = HashingReader::new(decoder(compressed).map_err(LayerError::Read)?);
+    let (mut ahead, reading) = Ahead::new(scope, plain).map_err(LayerError::Read)?;
+    let changes = unpack(&mut ahead, files, parent, Limits::default(), flavour())?;
+    io::copy(&mut ahead, &mut io::sink()).map_err(LayerError::Read)?;
+    drop(ahead);
+    let (plain, _) = reading.join();
     Ok((changes, plain.into_parts().1.diff_id()))
 }
 
@@ -62,7 +75,13 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
         LayerError::Read(source) if is_full(&source) => LayerError::Write(source).into(),
         LayerError::Read(source) => match source.downcast::<RegistryError>() {
             Ok(error) => error.into(),
-            Err(source) => explain_bad(&LayerError::Read(source), bad),
+            Err(source) => match source.downcast::<StoreError>() {
+                Ok(StoreError::Mismatch { expected, actual }) => {
+                    bad(format!("has the digest `{actual}`, not `{expected}`"))
+                }
+                Ok(error) => error.into(),
+                Err(source) => explain_bad(&LayerError::Read(source), bad),
+            },
         },
         error => explain_bad(&error, bad),
     }
@@ -89,11 +108,11 @@ fn explain_bad(error: &LayerError, bad: &dyn Fn(String) -> SourceError) -> Sourc
     bad(text)
 }
 
-/// Copies what is read into a blob, which is kept once all of it was read and has the right digest.
+/// Copies what is read into a blob, which is kept once all of it was read.
 pub(super) struct Tee<'a> {
+    /// Fails where it would end if it is not the right blob.
     pub(super) inner: Box<dyn Read + Send>,
-    pub(super) blob: Option<crate::store::BlobWriter<'a>>,
-    pub(super) digest: Digest,
+    pub(super) blob: Option<BlobCopy<'a>>,
 }
 
 impl Read for Tee<'_> {
@@ -104,8 +123,7 @@ impl Read for Tee<'_> {
                 blob.write_all(&buf[..n])?;
             }
         } else if let Some(blob) = self.blob.take() {
-            // A wrong digest is reported by whoever reads; such a blob is simply not kept.
-            let _ = blob.commit_as(&self.digest);
+            blob.commit_verified().map_err(io::Error::other)?;
         }
         Ok(n)
     }

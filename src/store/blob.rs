@@ -1,7 +1,8 @@
 //! Blobs: bytes by their SHA-256.
 //!
-//! A blob that is there is whole and has that digest: it is hashed while it is written and renamed into place only
-//! when the hash is known. Putting the same bytes twice is the same as once.
+//! A blob that is there is whole and has that digest: it is hashed while it is written, or while it is read from
+//! where it is copied from, and renamed into place only when the hash is known. Putting the same bytes twice is the same
+//! as once.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -56,14 +57,38 @@ impl BlobWriter<'_> {
         let (file, hasher, size) = self.file.into_parts();
         let digest = hasher.digest();
         check(digest)?;
-        let place = self.store.blob_path(&digest);
-        if !self.store.hold_blob(&digest) {
-            let put = || file.persist(&place);
-            self.store
-                .place(&blob_place(&digest), put)
-                .map_err(|error| PathError::of("write", &place)(error.error))?;
-        }
+        self.store.put_file(&digest, file)?;
         Ok((digest, size))
+    }
+}
+
+/// A copy of a blob in the making, of bytes that are verified where they are read: they are not hashed again.
+pub struct BlobCopy<'a> {
+    store: &'a Store,
+    file: tempfile::NamedTempFile,
+    digest: Digest,
+}
+
+impl Write for BlobCopy<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlobCopy<'_> {
+    /// Returns where the bytes are until then; for error messages.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Puts the blob in its place. To be called only when the reader of all these bytes has come to its end, and has
+    /// found that they have the digest.
+    pub fn commit_verified(self) -> Result<()> {
+        self.store.put_file(&self.digest, self.file)
     }
 }
 
@@ -114,11 +139,30 @@ impl Store {
 
     /// Starts a blob.
     pub fn new_blob(&self) -> Result<BlobWriter<'_>> {
-        let file = tempfile::Builder::new().prefix("b").tempfile_in(&self.scratch);
-        let file = file.map_err(PathError::of("create a file in", &self.scratch))?;
-        // Blobs hold nothing that their image does not hold; the root's own mode guards them.
+        let file = self.new_file()?;
         let path = file.path().to_owned();
         Ok(BlobWriter { store: self, path, file: HashingWriter::new(file) })
+    }
+
+    /// Starts a copy of a blob, which will be read through something that verifies it.
+    pub fn new_copy(&self, digest: &Digest) -> Result<BlobCopy<'_>> {
+        Ok(BlobCopy { store: self, file: self.new_file()?, digest: *digest })
+    }
+
+    fn new_file(&self) -> Result<tempfile::NamedTempFile> {
+        // Blobs hold nothing that their image does not hold; the root's own mode guards them.
+        let file = tempfile::Builder::new().prefix("b").tempfile_in(&self.scratch);
+        Ok(file.map_err(PathError::of("create a file in", &self.scratch))?)
+    }
+
+    fn put_file(&self, digest: &Digest, file: tempfile::NamedTempFile) -> Result<()> {
+        if self.hold_blob(digest) {
+            return Ok(());
+        }
+        let place = self.blob_path(digest);
+        let put = || file.persist(&place);
+        let placed = self.place(&blob_place(digest), put);
+        placed.map(drop).map_err(|error| PathError::of("write", &place)(error.error).into())
     }
 
     /// Puts bytes that are already in memory.

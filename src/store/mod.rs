@@ -31,7 +31,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub use blob::{BlobWriter, SMALL_BLOB_LIMIT};
+pub use blob::{BlobCopy, BlobWriter, SMALL_BLOB_LIMIT};
 pub use collect::Collection;
 pub use hold::{Guard, Made};
 pub use lock::Lock;
