@@ -71,7 +71,14 @@ use report::CommandOutput;
 struct Cli {
     /// Where images, cache and temporary files are kept
     /// [default: $XDG_DATA_HOME/kiln, as root /var/lib/kiln]
-    #[arg(long, value_name = "DIR", env = "KILN_ROOT", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "KILN_ROOT",
+        global = true,
+        hide_env_values = true,
+        display_order = 900
+    )]
     root: Option<PathBuf>,
     /// The configuration file
     /// [default: kiln/config.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/kiln/config.toml]
@@ -81,7 +88,8 @@ struct Cli {
         id = "config-file",
         env = "KILN_CONFIG",
         global = true,
-        hide_env_values = true
+        hide_env_values = true,
+        display_order = 901
     )]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -45,7 +45,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let pulled = watch.follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?;
         let pull = |(number, name): (usize, &String)| {
-            step(reporter, (number as u32, format!("pulling {name}")), |progress| {
+            step((reporter, cancel), (number as u32, format!("pulling {name}")), |progress| {
                 library.pull(name, platform.as_ref(), progress)
             })
         };

@@ -1,6 +1,6 @@
 //! Bringing images here from registries.
 
-use super::{ImagesError, Library, Progress, Result, unusable};
+use super::{Library, Progress, Result, unusable};
 use crate::digest::Digest;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Content, Descriptor, Document, Platform, Reference};
@@ -91,16 +91,5 @@ impl Library {
         let bytes = self.store.read_blob(&digest)?;
         let document = Document::parse(&bytes).map_err(SourceError::from)?;
         Ok(Descriptor::of(document.media_type(), &bytes))
-    }
-}
-
-impl ImagesError {
-    /// Returns whether the user asked to stop.
-    pub fn is_canceled(&self) -> bool {
-        matches!(
-            self,
-            Self::Source(SourceError::Canceled)
-                | Self::Unusable { source: SourceError::Canceled, .. }
-        )
     }
 }

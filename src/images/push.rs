@@ -6,7 +6,7 @@ use crate::export::Exporter;
 use crate::export::blob::Wanted;
 use crate::export::compressed::Compressing;
 use crate::export::registry::{Push, Sent};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Descriptor, Platform, Reference};
 use crate::source::SourceError;
 use crate::source::blobs::StoreBlobs;
 use crate::source::closure::{Closure, Selection};
@@ -39,7 +39,11 @@ impl Library {
             Some(text) => Reference::parse(text).map_err(SourceError::from)?.or_latest(),
             None => found.ok_or_else(|| ImagesError::NoName(name.to_owned()))?,
         };
-        let closure = self.compressed(digest, platform, wanted, progress)?;
+        let root = match platform {
+            Some(_) => self.chosen(name, digest, platform)?,
+            None => self.descriptor(digest)?,
+        };
+        let closure = self.compressed(&root, wanted, progress)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         let place = StoreBlobs::new(&self.store);
         let push =
@@ -52,17 +56,12 @@ impl Library {
     /// Returns an image of the store with its layers compressed as wanted.
     fn compressed(
         &self,
-        digest: Digest,
-        platform: Option<&Platform>,
+        root: &Descriptor,
         wanted: Wanted,
         progress: Progress<'_>,
     ) -> Result<Closure> {
-        let selection = match platform {
-            Some(platform) => Selection::Platform(Box::new(platform.clone())),
-            None => Selection::Present,
-        };
         let place = StoreBlobs::new(&self.store);
-        let closure = Closure::of(&place, &self.descriptor(digest)?, &selection)?;
+        let closure = Closure::of(&place, root, &Selection::Present)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         let images = self.images(false);
         Ok(Compressing { exporter: &exporter, images: &images, wanted }.run(closure)?)

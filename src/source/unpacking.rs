@@ -12,7 +12,6 @@ use crate::fs::{PathError, is_full};
 use crate::layer::{Changes, LayerError, Limits, Tree, decoder, unpack};
 use crate::registry::RegistryError;
 use crate::snapshot::flavour;
-use crate::store::StoreError;
 
 /// A layer by itself, in a scratch directory.
 pub(super) struct Unpacked {
@@ -72,8 +71,8 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
 pub(super) fn explain_copy(error: io::Error, path: &Path) -> SourceError {
     match error.downcast::<RegistryError>() {
         Ok(error) => error.into(),
-        Err(error) => match error.downcast::<StoreError>() {
-            Ok(error) => error.into(),
+        Err(error) => match error.downcast::<SourceError>() {
+            Ok(error) => error,
             Err(error) => PathError::of("copy a blob to", path)(error).into(),
         },
     }
