@@ -13,14 +13,16 @@ use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, build, enter_sandbox, settle};
 
-/// The places are
-///   NAME                        the local store
-///   docker://NAME               a registry
-///   oci:DIRECTORY[:NAME]        an OCI layout
-///   oci-archive:FILE[:NAME]     an OCI layout as one tar
-///   docker-archive:FILE[:NAME]  an archive of `docker save`
+const PLACES: &str = "\
+Places:
+  NAME                        The local store
+  docker://NAME               A registry
+  oci:DIRECTORY[:NAME]        An OCI layout
+  oci-archive:FILE[:NAME]     An OCI layout as one tar
+  docker-archive:FILE[:NAME]  An archive of `docker save`";
+
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = PLACES)]
 pub(super) struct Flags {
     /// From where
     #[arg(value_name = "FROM")]
@@ -67,7 +69,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let copied = Watch::new(mode, session).follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?.capped(cap);
         let name = format!("copying {} to {}", flags.from, flags.to);
-        Ok(step(reporter, (0, name), |progress| library.copy(&copy, progress))?)
+        Ok(step((reporter, cancel), (0, name), |progress| library.copy(&copy, progress))?)
     })?;
     settle::in_background(&root);
     if let Some(file) = &flags.digestfile {

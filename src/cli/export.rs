@@ -31,6 +31,8 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Watch::new(mode, session).follow(|reporter, cancel| {
         let library = Library::open(&root, &Default::default(), cancel)?;
         let name = format!("exporting {}", flags.image);
-        Ok(step(reporter, (0, name), |progress| library.export(&flags.image, &dest, progress))?)
+        Ok(step((reporter, cancel), (0, name), |progress| {
+            library.export(&flags.image, &dest, progress)
+        })?)
     })
 }

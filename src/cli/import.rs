@@ -50,7 +50,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let imported = Watch::new(mode, session).follow(|reporter, cancel| {
         let library = Library::open(&root, &Default::default(), cancel)?.capped(cap);
         let name = format!("importing {}", flags.file);
-        Ok(step(reporter, (0, name), |progress| match flags.file.as_str() {
+        Ok(step((reporter, cancel), (0, name), |progress| match flags.file.as_str() {
             "-" => library.import(std::io::stdin(), &import, progress),
             path => library.import(kiln::fs::open(Path::new(path))?, &import, progress),
         })?)
@@ -66,6 +66,10 @@ fn import(flags: &Flags) -> Result<Import, Diagnostic> {
     let now = || jiff::Timestamp::now().as_second();
     let seconds = flags.source_date_epoch.unwrap_or_else(now);
     Ok(Import {
+        file: match flags.file.as_str() {
+            "-" => "standard input".to_owned(),
+            path => path.to_owned(),
+        },
         name,
         changes: flags.change.clone(),
         message: flags.message.clone().unwrap_or_else(|| format!("Imported from {}", flags.file)),

@@ -9,7 +9,7 @@ use kiln::images::{Input, Library};
 
 use super::progress;
 use super::watch::{Watch, step};
-use super::{Done, Session, answer, enter_sandbox, settle};
+use super::{Done, Session, answer, enter_sandbox, report, say, settle};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -42,9 +42,16 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
             Some(path) => (format!("loading {}", path.display()), Input::Path(path)),
             None => ("loading".to_owned(), Input::Stream(Box::new(std::io::stdin()))),
         };
-        Ok(step(reporter, (0, name), |progress| library.load(input, platform.as_ref(), progress))?)
+        Ok(step((reporter, cancel), (0, name), |progress| {
+            library.load(input, platform.as_ref(), progress)
+        })?)
     })?;
     settle::in_background(&root);
+    for name in loaded.iter().flat_map(|image| &image.odd_names) {
+        let message =
+            format!("`{name}` is no name for an image, so the archive's image did not get it");
+        say(&report::warning(&message, &session.terminal));
+    }
     let mut lines = String::new();
     for image in &loaded {
         for name in &image.names {

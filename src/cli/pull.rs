@@ -53,7 +53,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
             all = tags.into_iter().flatten().map(|name| name.to_string()).collect();
         }
         let pull = |(number, name): (usize, &String)| {
-            step(reporter, (number as u32, format!("pulling {name}")), |progress| {
+            step((reporter, cancel), (number as u32, format!("pulling {name}")), |progress| {
                 library.pull(name, platform.as_ref(), progress)
             })
         };

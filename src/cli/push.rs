@@ -45,7 +45,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let pushed = watch.follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?.capped(cap);
         let name = format!("pushing {}", target.unwrap_or(image));
-        let pushed = step(reporter, (0, name), |progress| {
+        let pushed = step((reporter, cancel), (0, name), |progress| {
             library.push(image, target, (platform.as_ref(), wanted), progress)
         });
         Ok(pushed?)

@@ -58,7 +58,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Watch::new(mode, session).follow(|reporter, cancel| {
         let library = Library::open(&root, &Default::default(), cancel)?;
         let name = format!("saving {}", images.join(" "));
-        Ok(step(reporter, (0, name), |progress| library.save(images, &save, progress))?)
+        Ok(step((reporter, cancel), (0, name), |progress| library.save(images, &save, progress))?)
     })
 }
 

@@ -93,7 +93,7 @@ impl Watch {
 
 /// Does work as one step with a name; what it hands on of its progress is shown with it.
 pub(super) fn step<T, E: std::fmt::Display>(
-    reporter: &dyn Reporter,
+    (reporter, cancel): (&dyn Reporter, &Cancel),
     (number, name): (u32, String),
     work: impl FnOnce(&(dyn Fn(&str, u64, u64) + Sync)) -> Result<T, E>,
 ) -> Result<T, E> {
@@ -105,6 +105,7 @@ pub(super) fn step<T, E: std::fmt::Display>(
     let result = work(&progress);
     reporter.report(match &result {
         Ok(_) => Event::Done { step, took: began.elapsed() },
+        Err(_) if cancel.is_canceled() => Event::Canceled { step },
         Err(error) => Event::Failed { step, message: error.to_string() },
     });
     result

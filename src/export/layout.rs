@@ -13,7 +13,6 @@ use crate::oci::Descriptor;
 use crate::registry::RegistryError;
 use crate::source::SourceError;
 use crate::source::blobs::Blobs;
-use crate::store::StoreError;
 
 /// One file of an image archive.
 pub(super) struct Entry {
@@ -71,7 +70,7 @@ pub(super) enum BundleError {
 impl BundleError {
     /// What a place says while it is read comes wrapped.
     fn of(error: std::io::Error) -> Self {
-        let error = match error.downcast::<StoreError>() {
+        let error = match error.downcast::<SourceError>() {
             Ok(error) => return Self::Read(error.into()),
             Err(error) => error,
         };

@@ -57,7 +57,7 @@ pub enum ExportError {
     #[error("{0}")]
     Format(String),
     /// The build was stopped.
-    #[error("the build was canceled")]
+    #[error("canceled")]
     Canceled,
 }
 

@@ -1,5 +1,6 @@
 //! Copying an image from one place to another, through as little as possible.
 
+use super::archive::of_file;
 use super::place::{FileKind, Place};
 use super::{ImagesError, Library, Progress, Result};
 use crate::export::archive::{self, Archived, Format, Name, Target};
@@ -38,12 +39,22 @@ struct Located<'a> {
 impl Library {
     /// Copies an image and returns what is at the new place: for a registry, compressed.
     pub fn copy(&self, copy: &Copy, progress: Progress<'_>) -> Result<Descriptor> {
-        let from = self.locate(&copy.from)?;
-        let closure = Closure::of(&*from.blobs, &from.root, &copy.selection)?;
+        let from = self.locate(&copy.from, &copy.selection)?;
+        let file = copy.from.file().map(|path| path.display().to_string());
+        let failed = |error: SourceError| match &file {
+            Some(file) => of_file(file)(error),
+            None => error.into(),
+        };
+        let closure = Closure::of(&*from.blobs, &from.root, &copy.selection).map_err(failed)?;
         match &copy.to {
-            Place::Store(name) => {
-                let name = Reference::parse(name).map_err(SourceError::from)?.or_latest();
-                keep(&self.store, &*from.blobs, &closure, progress, &self.cancel)?;
+            Place::Store(text) => {
+                let name = Reference::parse(text).map_err(SourceError::from)?;
+                if !name.can_be_given() {
+                    return Err(ImagesError::DigestName(text.clone()));
+                }
+                let name = name.or_latest();
+                let kept = keep(&self.store, &*from.blobs, &closure, progress, &self.cancel);
+                kept.map_err(failed)?;
                 self.take(&closure, vec![name])?;
                 Ok(closure.root)
             }
@@ -67,11 +78,14 @@ impl Library {
     }
 
     /// Finds an image at a place.
-    fn locate(&self, place: &Place) -> Result<Located<'_>> {
+    fn locate(&self, place: &Place, selection: &Selection) -> Result<Located<'_>> {
         match place {
             Place::Store(name) => {
                 let (_, digest) = self.find(name)?;
-                let root = self.descriptor(digest)?;
+                let root = match selection {
+                    Selection::Platform(wanted) => self.chosen(name, digest, Some(wanted))?,
+                    Selection::All | Selection::Present => self.descriptor(digest)?,
+                };
                 // What is not here may be where it was pulled from, or be named by a list that was made here.
                 let blobs = NearestBlobs::new(&self.store, self.web.client.clone(), None);
                 Ok(Located { blobs: Box::new(blobs), root })
@@ -82,13 +96,15 @@ impl Library {
                 Ok(Located { blobs: Box::new(blobs), root })
             }
             Place::File { kind, path, name } => {
+                let file = path.display().to_string();
                 let saved = match kind {
-                    FileKind::Layout => Saved::directory(path)?,
+                    FileKind::Layout => Saved::directory(path),
                     FileKind::OciArchive | FileKind::DockerArchive => {
-                        Saved::archive(fs::open(path)?, &self.store)?
+                        self.read_archive(fs::open(path)?)
                     }
                 };
-                let root = choose(&saved, name.as_deref())?;
+                let saved = saved.map_err(of_file(&file))?;
+                let root = choose(&saved, &file, name.as_deref())?;
                 Ok(Located { blobs: saved.blobs, root })
             }
         }
@@ -119,7 +135,7 @@ impl Library {
 }
 
 /// Returns the image of that name, or the only one.
-fn choose(saved: &Saved, name: Option<&str>) -> Result<Descriptor> {
+fn choose(saved: &Saved, file: &str, name: Option<&str>) -> Result<Descriptor> {
     let is_named = |names: &[String], wanted: &str| {
         let whole = Reference::parse(wanted).ok().map(Reference::or_latest);
         let same = |name: &String| {
@@ -130,6 +146,7 @@ fn choose(saved: &Saved, name: Option<&str>) -> Result<Descriptor> {
         names.iter().any(same)
     };
     let found = match (name, saved.images.as_slice()) {
+        (None, []) => return Err(of_file(file)(SourceError::NoImages)),
         (None, [only]) => Some(only),
         (None, _) => None,
         (Some(name), images) => images
@@ -137,6 +154,7 @@ fn choose(saved: &Saved, name: Option<&str>) -> Result<Descriptor> {
             .find(|image| is_named(&image.names, name) || image.root.digest.to_string() == name),
     };
     found.map(|image| image.root.clone()).ok_or_else(|| ImagesError::NotInFile {
+        file: file.to_owned(),
         name: name.map(str::to_owned),
         names: saved.images.iter().flat_map(|image| image.names.clone()).collect(),
     })

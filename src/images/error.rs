@@ -30,6 +30,15 @@ pub enum ImagesError {
     /// A path.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A file that is not what it should be.
+    #[error("cannot use `{file}`")]
+    File {
+        /// What the user wrote.
+        file: String,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
     /// An instruction that makes no config.
     #[error("`{0}` is no instruction that changes a config")]
     Change(String),
@@ -45,8 +54,10 @@ pub enum ImagesError {
     #[error("`{0}` is no place for images")]
     Place(String),
     /// An archive or layout does not have the image, or has several and none was named.
-    #[error("{}", not_in_file(name.as_deref()))]
+    #[error("{}", not_in_file(file, name.as_deref()))]
     NotInFile {
+        /// Which file.
+        file: String,
         /// What was asked for.
         name: Option<String>,
         /// What there is.
@@ -64,7 +75,7 @@ pub enum ImagesError {
     #[error("`{0}` is no name to push to")]
     NoName(String),
     /// A name with a digest cannot be given.
-    #[error("`{0}` has a digest: it cannot be given to an image")]
+    #[error("`{0}` cannot be given to an image: it is, or looks like, a name with a digest")]
     DigestName(String),
     /// An image has more names than the one way it was meant by.
     #[error("the image `{image}` has several names: {}", names.join(", "))]
@@ -160,7 +171,9 @@ impl ImagesError {
             Self::Export(error) => error.blame(),
             Self::Path(error) if error.is_not_found() => Blame::Input,
             Self::Path(_) => Blame::Machine,
-            Self::Source(error) | Self::Unusable { source: error, .. } => error.blame(),
+            Self::Source(error)
+            | Self::File { source: error, .. }
+            | Self::Unusable { source: error, .. } => error.blame(),
             Self::Layer(_) | Self::Snapshot(_) | Self::Store(_) => Blame::Machine,
         }
     }
@@ -169,7 +182,9 @@ impl ImagesError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotHere(_) => Some("`kiln images` lists those that are there".to_owned()),
-            Self::Source(error) | Self::Unusable { source: error, .. } => error.hint(),
+            Self::Source(error)
+            | Self::File { source: error, .. }
+            | Self::Unusable { source: error, .. } => error.hint(),
             Self::Export(error) => error.hint(),
             Self::Path(_) => full_disk(self),
             Self::Place(_) => Some(
@@ -218,10 +233,10 @@ fn entries_of(list: &str, entry: &str, count: usize) -> String {
     }
 }
 
-fn not_in_file(name: Option<&str>) -> String {
+fn not_in_file(file: &str, name: Option<&str>) -> String {
     match name {
-        Some(name) => format!("there is no image `{name}` in it"),
-        None => "there are several images in it, or none".to_owned(),
+        Some(name) => format!("there is no image `{name}` in `{file}`"),
+        None => format!("there are several images in `{file}`: say which one"),
     }
 }
 

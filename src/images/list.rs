@@ -110,7 +110,7 @@ impl Library {
     }
 
     /// Reads a manifest or index; `None` if it is not here, or is none.
-    fn document(&self, digest: Digest) -> Result<Option<Document>> {
+    pub(super) fn document(&self, digest: Digest) -> Result<Option<Document>> {
         match self.store.read_blob(&digest) {
             Ok(bytes) => Ok(Document::parse(&bytes).ok()),
             Err(StoreError::Missing(_) | StoreError::Mismatch { .. }) => Ok(None),

@@ -44,6 +44,14 @@ pub enum FileKind {
 }
 
 impl Place {
+    /// Returns the path of a file or directory.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } => Some(path),
+            Self::Store(_) | Self::Registry(_) => None,
+        }
+    }
+
     /// Reads a place.
     pub fn parse(text: &str) -> Result<Self> {
         let transports = [

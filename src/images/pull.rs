@@ -131,14 +131,3 @@ impl Library {
         Ok((digest, found))
     }
 }
-
-impl ImagesError {
-    /// Returns whether the user asked to stop.
-    pub fn is_canceled(&self) -> bool {
-        matches!(
-            self,
-            Self::Source(SourceError::Canceled)
-                | Self::Unusable { source: SourceError::Canceled, .. }
-        )
-    }
-}

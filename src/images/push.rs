@@ -6,7 +6,7 @@ use crate::export::Exporter;
 use crate::export::blob::Wanted;
 use crate::export::compressed::Compressing;
 use crate::export::registry::{Push, Sent};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Descriptor, Platform, Reference};
 use crate::source::SourceError;
 use crate::source::closure::{Closure, Selection};
 use crate::source::nearest::NearestBlobs;
@@ -41,7 +41,11 @@ impl Library {
         };
         // Of a list that was made here some layers may be in other registries.
         let place = NearestBlobs::of_whole_images(&self.store, self.web.client.clone());
-        let closure = self.compressed(&place, (digest, platform), wanted, progress)?;
+        let root = match platform {
+            Some(_) => self.chosen(name, digest, platform)?,
+            None => self.descriptor(digest)?,
+        };
+        let closure = self.compressed(&place, &root, wanted, progress)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         let push =
             Push { exporter: &exporter, client: &self.web.client, target: &target, place: &place };
@@ -54,15 +58,11 @@ impl Library {
     fn compressed(
         &self,
         place: &NearestBlobs<'_>,
-        (digest, platform): (Digest, Option<&Platform>),
+        root: &Descriptor,
         wanted: Wanted,
         progress: Progress<'_>,
     ) -> Result<Closure> {
-        let selection = match platform {
-            Some(platform) => Selection::Platform(Box::new(platform.clone())),
-            None => Selection::Present,
-        };
-        let closure = Closure::of(place, &self.descriptor(digest)?, &selection)?;
+        let closure = Closure::of(place, root, &Selection::Present)?;
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
         let images = self.images(false);
         Ok(Compressing { exporter: &exporter, images: &images, wanted }.run(closure)?)

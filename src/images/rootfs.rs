@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::archive::Loaded;
+use super::archive::{Loaded, Stoppable, of_file};
 use super::squash::assembled;
 use super::{ImagesError, Library, Progress, Result};
 use crate::dockerfile::ast::Dockerfile;
@@ -34,6 +34,8 @@ const CHANGES: [&str; 11] = [
 /// How a root file system becomes an image.
 #[derive(Debug, Clone)]
 pub struct Import {
+    /// What the file is called in errors.
+    pub file: String,
     /// The image's name.
     pub name: Option<Reference>,
     /// Instructions of a Dockerfile that make its config.
@@ -65,7 +67,8 @@ impl Library {
         progress: Progress<'_>,
     ) -> Result<Loaded> {
         let mut config = configured(&import.platform, &import.changes)?;
-        let tree = archive::read(input, &self.store)?;
+        let input = Stoppable { input, cancel: &self.cancel };
+        let tree = archive::read(input, &self.store).map_err(of_file(&import.file))?;
         let changes = tree.changes_since(&Tree::empty());
         let snapshots = Snapshots::new(&self.store);
         let id =
@@ -81,7 +84,7 @@ impl Library {
         let names: Vec<Reference> = import.name.iter().cloned().map(Reference::or_latest).collect();
         let finished = exporter.export(&product, &Output::new(OutputKind::Image, None), &names)?;
         let id = finished.config().map_or(finished.root.digest, |config| config.digest);
-        Ok(Loaded { names, id })
+        Ok(Loaded { names, odd_names: Vec::new(), id })
     }
 }
 

@@ -165,6 +165,11 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
+    /// Whether an image can have this name: it has no digest, and does not look like one.
+    pub fn can_be_given(&self) -> bool {
+        self.digest().is_none() && self.familiar_name() != "sha256"
+    }
+
     /// Returns the repository's name as people write it: `alpine`.
     pub fn familiar_name(&self) -> String {
         if self.domain != DOCKER_HUB {

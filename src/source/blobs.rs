@@ -105,7 +105,8 @@ impl Blobs for StoreBlobs<'_> {
             Snapshots::new(self.store).pack(layer, &PackOptions::default(), &mut blob)?;
             blob.commit_as(&digest)?;
         }
-        verified(self.store.open_blob(&digest)?, descriptor)
+        let wrong = move |actual| StoreError::Mismatch { expected: digest, actual }.into();
+        verified(self.store.open_blob(&digest)?, descriptor, wrong)
     }
 }
 
@@ -151,53 +152,94 @@ impl LayoutBlobs {
         Self { root: root.to_owned() }
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
+    fn path(&self, digest: &Digest) -> Result<PathBuf, SourceError> {
+        let path = self.root.join("blobs/sha256").join(digest.hex());
+        match path.exists() {
+            true => Ok(path),
+            false => Err(SourceError::NotInArchive(path.display().to_string())),
+        }
     }
 }
 
 impl Blobs for LayoutBlobs {
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        let bytes = fs::read_start(&self.path(&descriptor.digest), oci::CONFIG_LIMIT + 1)?;
-        check(&bytes, &descriptor.digest)?;
+        let bytes = fs::read_start(&self.path(&descriptor.digest)?, oci::CONFIG_LIMIT + 1)?;
+        check(&bytes, descriptor)?;
+        for named in named_by(&bytes, descriptor) {
+            self.path(&named)?;
+        }
         Ok(bytes)
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, SourceError> {
-        verified(fs::open(&self.path(&descriptor.digest))?, descriptor)
+        verified(fs::open(&self.path(&descriptor.digest)?)?, descriptor, damaged(descriptor.digest))
     }
 }
 
-/// Returns an error if bytes do not have a digest.
-pub(super) fn check(bytes: &[u8], expected: &Digest) -> Result<(), StoreError> {
+/// Returns the blobs that a manifest names: where one is missing, the image is not there.
+pub(super) fn named_by(bytes: &[u8], descriptor: &Descriptor) -> Vec<Digest> {
+    match (descriptor.content(), Document::parse(bytes)) {
+        (Content::Manifest, Ok(Document::Manifest(manifest))) => {
+            let blobs = [&manifest.config].into_iter().chain(&manifest.layers);
+            blobs.filter(|blob| blob.urls.is_empty()).map(|blob| blob.digest).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns an error if bytes of a file are not what a descriptor says.
+pub(super) fn check(bytes: &[u8], descriptor: &Descriptor) -> Result<(), SourceError> {
+    check_digest(bytes, &descriptor.digest)?;
+    check_size(descriptor, bytes.len() as u64)
+}
+
+/// Returns an error if bytes of a file do not have a digest.
+pub(super) fn check_digest(bytes: &[u8], expected: &Digest) -> Result<(), SourceError> {
     let actual = Digest::of(bytes);
     match actual == *expected {
         true => Ok(()),
-        false => Err(StoreError::Mismatch { expected: *expected, actual }),
+        false => Err(damaged(*expected)(actual)),
     }
 }
 
-/// Makes a stream that fails where it would end if it was not the blob that a descriptor names.
+/// Says that bytes of a file have another digest.
+pub(super) fn damaged(digest: Digest) -> impl Fn(Digest) -> SourceError + Send + use<> {
+    move |actual| SourceError::BadBlob {
+        digest,
+        problem: format!("is damaged: its bytes have the digest `{actual}`"),
+    }
+}
+
+fn check_size(descriptor: &Descriptor, actual: u64) -> Result<(), SourceError> {
+    let (digest, said) = (descriptor.digest, descriptor.size);
+    let problem = || format!("has {actual} bytes, not {said} as its descriptor says");
+    match actual == said {
+        true => Ok(()),
+        false => Err(SourceError::BadBlob { digest, problem: problem() }),
+    }
+}
+
+/// Makes a stream that fails where it would end if it was not the blob that a descriptor names; `wrong` says that its
+/// bytes have another digest.
 pub(super) fn verified<'a>(
     blob: impl Read + Send + 'a,
     descriptor: &Descriptor,
+    wrong: impl Fn(Digest) -> SourceError + Send + 'a,
 ) -> Result<Box<dyn Read + Send + 'a>, SourceError> {
     let inner = HashingReader::new(blob.take(descriptor.size));
-    Ok(Box::new(Verified {
-        inner: Some(inner),
-        left: descriptor.size,
-        expected: descriptor.digest,
-    }))
+    let (left, descriptor) = (descriptor.size, descriptor.clone());
+    Ok(Box::new(Verified { inner: Some(inner), left, descriptor, wrong }))
 }
 
-struct Verified<R> {
+struct Verified<R, W> {
     /// `None` once its digest was compared.
     inner: Option<HashingReader<R>>,
     left: u64,
-    expected: Digest,
+    descriptor: Descriptor,
+    wrong: W,
 }
 
-impl<R: Read> Read for Verified<R> {
+impl<R: Read, W: Fn(Digest) -> SourceError> Read for Verified<R, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(inner) = self.inner.as_mut().filter(|_| !buf.is_empty()) else { return Ok(0) };
         let n = inner.read(buf)?;
@@ -205,10 +247,12 @@ impl<R: Read> Read for Verified<R> {
         if (n == 0 || self.left == 0)
             && let Some(inner) = self.inner.take()
         {
-            let (expected, actual) = (self.expected, inner.into_parts().1.digest());
-            if actual != expected {
-                return Err(io::Error::other(StoreError::Mismatch { expected, actual }));
+            let actual = inner.into_parts().1.digest();
+            if actual != self.descriptor.digest {
+                return Err(io::Error::other((self.wrong)(actual)));
             }
+            let size = self.descriptor.size - self.left;
+            check_size(&self.descriptor, size).map_err(io::Error::other)?;
         }
         Ok(n)
     }
@@ -224,12 +268,17 @@ mod tests {
         let blob = Descriptor::of(MediaType::ImageLayer, b"content");
         let read = |bytes: &'static [u8]| {
             let mut read = Vec::new();
-            verified(bytes, &blob).unwrap().read_to_end(&mut read).map(|_| read)
+            let mut stream = verified(bytes, &blob, damaged(blob.digest)).unwrap();
+            stream.read_to_end(&mut read).map(|_| read)
         };
         assert_eq!(read(b"content").unwrap(), b"content");
         assert_eq!(read(b"content and more").unwrap(), b"content");
         for wrong in [&b"conten"[..], b"", b"contenT"] {
-            assert!(read(wrong).unwrap_err().downcast::<StoreError>().is_ok());
+            assert!(read(wrong).unwrap_err().downcast::<SourceError>().is_ok());
         }
+        let larger = Descriptor { size: blob.size + 1, ..blob.clone() };
+        let mut stream = verified(&b"content"[..], &larger, damaged(larger.digest)).unwrap();
+        let error = stream.read_to_end(&mut Vec::new()).unwrap_err().to_string();
+        assert!(error.ends_with("has 7 bytes, not 8 as its descriptor says"), "{error}");
     }
 }

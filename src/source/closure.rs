@@ -136,7 +136,7 @@ impl Finder<'_> {
         match taken.iter().filter(images).collect::<Vec<_>>().as_slice() {
             [] => Err(SourceError::ImageNotFound {
                 reference: descriptor.digest.to_string(),
-                hint: Some("pull it again: none of its images is here".into()),
+                hint: Some("none of the images that this index names is here".into()),
             }),
             [only] => {
                 let mut only = (*only).clone();

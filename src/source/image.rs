@@ -4,21 +4,19 @@
 //! kept as a blob, decompressed and unpacked in one pass. Layers that the store has under the same chain are not
 //! fetched. Nothing of a layer is used before its digest and its diff id have been compared.
 
+mod layer;
 mod layout;
 mod short_name;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::SourceError;
-use super::blobs::verified;
 use super::names::{known_chain, places, remember_chain, remember_place, set_id, set_tag, tag};
-use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
+use super::unpacking::{Unpacked, explain, unpack_verified};
 use crate::digest::{ChainId, Digest};
 use crate::event::Cancel;
-use crate::fs;
 use crate::graph::{Base, ImageLocation, ImageRequest};
 use crate::layer::{Contents, DirectoryContents, Tree};
 use crate::oci::{self, Content, Descriptor, Document, ImageConfig, Manifest, Platform, Reference};
@@ -68,13 +66,6 @@ enum Origin {
     Store,
     Registry(Reference),
     Layout(PathBuf),
-}
-
-/// Whether a layer has come with wrong bytes already.
-#[derive(Clone, Copy)]
-enum Tries {
-    First,
-    Again,
 }
 
 /// Layers that are ready to be used.
@@ -357,78 +348,6 @@ impl<'a> Images<'a> {
     ) -> Result<Vec<Unpacked>, SourceError> {
         let missing: Vec<usize> = (known..image.manifest.layers.len()).collect();
         parallel::map(PARALLEL, &missing, |index| self.layer(image, name, *index, progress))
-    }
-
-    /// Fetches and unpacks a layer. One that comes from a registry with wrong bytes is fetched once more: a proxy on the
-    /// way may have kept or made them.
-    fn layer(
-        &self,
-        image: &Image,
-        name: &str,
-        index: usize,
-        progress: &(dyn Fn(&str, u64, u64) + Sync),
-    ) -> Result<Unpacked, SourceError> {
-        let job = (image, name, index);
-        match self.unpack_layer(job, Tries::First, progress) {
-            Err(SourceError::Registry(error)) if error.is_corruption() => {
-                self.unpack_layer(job, Tries::Again, progress)
-            }
-            done => done,
-        }
-    }
-
-    fn unpack_layer(
-        &self,
-        (image, name, index): (&Image, &str, usize),
-        tries: Tries,
-        progress: &(dyn Fn(&str, u64, u64) + Sync),
-    ) -> Result<Unpacked, SourceError> {
-        let descriptor = &image.manifest.layers[index];
-        let bad =
-            |problem: String| SourceError::BadLayer { index, image: name.to_owned(), problem };
-        let short = descriptor.digest.hex()[..12].to_owned();
-        let report = |done: u64| progress(&short, done, descriptor.size);
-        let reader: Box<dyn Read + Send + '_> = match self.store.blob_size(&descriptor.digest) {
-            Some(_) => verified(self.store.open_blob(&descriptor.digest)?, descriptor)?,
-            None => Box::new(self.tee(image, descriptor, tries)?),
-        };
-        let counted = Counted { inner: reader, count: 0, report: &report, cancel: &self.cancel };
-        let files = self.store.scratch_dir()?;
-        let unpacked = unpack_verified(counted, &files, None);
-        let (changes, diff_id) = match unpacked {
-            Ok(done) => done,
-            Err(_) if self.cancel.is_canceled() => return Err(SourceError::Canceled),
-            Err(error) => return Err(explain(error, &bad)),
-        };
-        let expected = image.config.rootfs.diff_ids[index];
-        if diff_id != expected {
-            return Err(bad(format!("has the diff id `{diff_id}`, not `{expected}`")));
-        }
-        if let Origin::Registry(repository) = &image.origin {
-            remember_place(self.store, descriptor.digest, repository)?;
-        }
-        Ok(Unpacked { files, changes, diff_id })
-    }
-
-    /// Opens a layer that the store lacks, keeping a copy of what is read.
-    fn tee(
-        &self,
-        image: &Image,
-        descriptor: &Descriptor,
-        tries: Tries,
-    ) -> Result<Tee<'a>, SourceError> {
-        let inner: Box<dyn Read + Send> = match &image.origin {
-            Origin::Store => return Err(StoreError::Missing(descriptor.digest).into()),
-            Origin::Registry(repository) => Box::new(match tries {
-                Tries::First => self.client.blob(repository, descriptor)?,
-                Tries::Again => self.client.blob_again(repository, descriptor)?,
-            }),
-            Origin::Layout(path) => {
-                let path = layout::blob(path, &descriptor.digest);
-                verified(fs::open(&path)?, descriptor)?
-            }
-        };
-        Ok(Tee { inner, blob: Some(self.store.new_copy(&descriptor.digest)?) })
     }
 
     /// Puts the layers on each other. One that needs the ones below it (an entry beneath a link of theirs) is

@@ -81,9 +81,23 @@ pub enum SourceError {
     /// An archive that holds no images.
     #[error("there are no images in the archive")]
     NoImages,
+    /// An archive that lists more images than anyone means.
+    #[error("more than {0} images are listed")]
+    TooManyImages(usize),
+    /// A directory that should be an OCI layout.
+    #[error("`{}` is no OCI layout", _0.display())]
+    NoLayout(PathBuf),
     /// A file that an archive's list of images names.
     #[error("`{0}` is not in the archive")]
     NotInArchive(String),
+    /// A blob of an archive or layout that is not what its descriptor says.
+    #[error("blob `{digest}` {problem}")]
+    BadBlob {
+        /// Which.
+        digest: crate::digest::Digest,
+        /// A verb phrase.
+        problem: String,
+    },
     /// A layer that is not what its image says.
     #[error("layer {index} of `{image}` {problem}")]
     BadLayer {
@@ -120,8 +134,8 @@ pub enum SourceError {
         /// What came.
         actual: crate::digest::Digest,
     },
-    /// The build was stopped.
-    #[error("the build was canceled")]
+    /// The user stopped it.
+    #[error("canceled")]
     Canceled,
 }
 
@@ -139,13 +153,16 @@ impl SourceError {
                 "kiln reads docker archives, OCI archives and OCI layouts; `kiln import` takes a root file system"
                     .into(),
             ),
+            Self::NoLayout(_) => Some("a layout has the files `oci-layout` and `index.json`".into()),
             Self::Ambiguous(_) => Some("give more digits of the id".into()),
             Self::Path(_)
             | Self::Snapshot(_)
             | Self::Layer(_)
             | Self::BadLayer { .. }
             | Self::Artifact { .. }
+            | Self::TooManyImages(_)
             | Self::NotInArchive(_)
+            | Self::BadBlob { .. }
             | Self::Download { .. }
             | Self::Refused { .. }
             | Self::Checksum { .. }
@@ -157,6 +174,7 @@ impl SourceError {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Store(StoreError::Missing(_))
+            | Self::NotInArchive(_)
             | Self::Registry(crate::registry::RegistryError::NotFound(_)) => true,
             Self::Path(error) => error.is_not_found(),
             _ => false,
@@ -172,7 +190,10 @@ impl SourceError {
             | Self::Ambiguous(_)
             | Self::Artifact { .. }
             | Self::NoImages
+            | Self::TooManyImages(_)
+            | Self::NoLayout(_)
             | Self::NotInArchive(_)
+            | Self::BadBlob { .. }
             | Self::Name(_)
             | Self::Checksum { .. }
             | Self::Layer(_)

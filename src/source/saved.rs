@@ -12,15 +12,15 @@ use serde::Deserialize;
 
 use super::SourceError;
 use super::archive;
-use super::blobs::{Blobs, LayoutBlobs, check, verified};
-use crate::digest::{Digest, HashingReader};
+use super::blobs::{Blobs, LayoutBlobs, check, damaged, named_by, verified};
+use crate::digest::{DiffId, Digest, HashingReader};
 use crate::fs;
-use crate::layer::{Format, LastLink, LayerError, Node, NodeKind, Tree, TreePath, detect};
+use crate::layer::{Format, LastLink, LayerError, Node, NodeKind, Tree, TreePath, decoder, detect};
 use crate::oci::{
     self, Compression, Content, Descriptor, Family, ImageConfig, Index, MANIFEST_LIMIT, Manifest,
     MediaType, Reference, media_type,
 };
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// How many images one archive may hold.
 const MOST_IMAGES: usize = 1000;
@@ -45,15 +45,30 @@ pub struct SavedImage {
 impl SavedImage {
     /// Returns the names that are whole; a bare tag is not.
     pub fn references(&self) -> Vec<Reference> {
-        let whole = self.names.iter().filter(|name| name.contains(['/', ':']));
-        whole.filter_map(|name| Reference::parse(name).ok()).map(Reference::or_latest).collect()
+        let mut references: Vec<_> = self.whole().filter_map(|name| reference(name)).collect();
+        references.dedup();
+        references
+    }
+
+    /// Returns what is spelled like a whole name and cannot be given to an image.
+    pub fn odd_names(&self) -> Vec<String> {
+        self.whole().filter(|name| reference(name).is_none()).cloned().collect()
+    }
+
+    fn whole(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().filter(|name| name.contains(['/', ':']))
     }
 }
 
 impl Saved {
     /// Opens an OCI layout directory.
     pub fn directory(path: &Path) -> Result<Self, SourceError> {
-        let index = fs::read_start(&path.join("index.json"), MANIFEST_LIMIT + 1)?;
+        let index = match fs::read_start(&path.join("index.json"), MANIFEST_LIMIT + 1) {
+            Err(error) if error.is_not_found() && path.exists() => {
+                return Err(SourceError::NoLayout(path.to_owned()));
+            }
+            read => read?,
+        };
         Ok(Self { images: listed(&index)?, blobs: Box::new(LayoutBlobs::new(path)) })
     }
 
@@ -75,6 +90,11 @@ impl Saved {
     }
 }
 
+fn reference(name: &str) -> Option<Reference> {
+    let reference = Reference::parse(name).ok()?;
+    reference.can_be_given().then(|| reference.or_latest())
+}
+
 /// Reads a layout's `index.json`.
 fn listed(bytes: &[u8]) -> Result<Vec<SavedImage>, SourceError> {
     let mut images: Vec<SavedImage> = Vec::new();
@@ -83,7 +103,9 @@ fn listed(bytes: &[u8]) -> Result<Vec<SavedImage>, SourceError> {
         let name = named.iter().find_map(|key| root.annotations.get(*key)).cloned();
         match images.iter().position(|image| image.root.digest == root.digest) {
             Some(known) => images[known].names.extend(name),
-            None if images.len() >= MOST_IMAGES => return Err(SourceError::NoImages),
+            None if images.len() >= MOST_IMAGES => {
+                return Err(SourceError::TooManyImages(MOST_IMAGES));
+            }
             None => images.push(SavedImage { root, names: name.into_iter().collect() }),
         }
     }
@@ -130,21 +152,12 @@ fn docker_archive(files: Files, list: &[u8]) -> Result<Saved, SourceError> {
     let mut blobs = ArchiveBlobs { files, made: BTreeMap::new(), paths: BTreeMap::new() };
     let mut images = Vec::new();
     let list = parse_docker(list)?;
-    for image in list.iter().take(MOST_IMAGES) {
+    if list.len() > MOST_IMAGES {
+        return Err(SourceError::TooManyImages(MOST_IMAGES));
+    }
+    for image in &list {
         let config = blobs.files.bytes(&image.config, oci::CONFIG_LIMIT)?;
-        let expected = ImageConfig::parse(&config)?.rootfs.diff_ids.len();
-        let paths = image.layers.clone().unwrap_or_default();
-        if paths.len() != expected {
-            return Err(SourceError::BadLayer {
-                index: paths.len().min(expected),
-                image: image.config.clone(),
-                problem: "is in the list or in the config, but not in both".into(),
-            });
-        }
-        let mut layers = Vec::with_capacity(paths.len());
-        for path in paths {
-            layers.push(blobs.describe(path)?);
-        }
+        let layers = blobs.layers(image, &ImageConfig::parse(&config)?)?;
         let config_type =
             media_type(Content::Config, Family::Oci).unwrap_or(MediaType::ImageConfig);
         let described = Descriptor::of(config_type, &config);
@@ -217,27 +230,60 @@ struct ArchiveBlobs {
 }
 
 impl ArchiveBlobs {
+    /// Finds out what the layers of an image of a docker archive are. No digest stands for them there but the diff ids
+    /// in the config.
+    fn layers(
+        &mut self,
+        image: &DockerImage,
+        config: &ImageConfig,
+    ) -> Result<Vec<Descriptor>, SourceError> {
+        let (paths, diff_ids) = (image.layers.clone().unwrap_or_default(), &config.rootfs.diff_ids);
+        let bad =
+            |index, problem| SourceError::BadLayer { index, image: image.config.clone(), problem };
+        if paths.len() != diff_ids.len() {
+            let index = paths.len().min(diff_ids.len());
+            return Err(bad(index, "is in the list or in the config, but not in both".into()));
+        }
+        let mut layers = Vec::with_capacity(paths.len());
+        for (index, (path, expected)) in paths.into_iter().zip(diff_ids).enumerate() {
+            let (layer, actual) = self.describe(path)?;
+            if actual != *expected {
+                return Err(bad(index, format!("has the diff id `{actual}`, not `{expected}`")));
+            }
+            layers.push(layer);
+        }
+        Ok(layers)
+    }
+
     /// Finds out what a layer of a docker archive is.
-    fn describe(&mut self, path: String) -> Result<Descriptor, SourceError> {
-        let mut reader = HashingReader::new(self.files.open(&path)?);
+    fn describe(&mut self, path: String) -> Result<(Descriptor, DiffId), SourceError> {
         let mut head = Vec::new();
-        (&mut reader).take(6).read_to_end(&mut head).map_err(LayerError::Read)?;
+        self.files.open(&path)?.take(6).read_to_end(&mut head).map_err(LayerError::Read)?;
         let compression = match detect(&head) {
             Format::Gzip => Compression::Gzip,
             Format::Zstd => Compression::Zstd,
             Format::Uncompressed | Format::Bzip2 | Format::Xz => Compression::None,
         };
-        std::io::copy(&mut reader, &mut std::io::sink()).map_err(LayerError::Read)?;
-        let digest = reader.into_parts().1.digest();
+        let mut blob = HashingReader::new(self.files.open(&path)?);
+        let mut tar = HashingReader::new(decoder(&mut blob).map_err(LayerError::Read)?);
+        std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
+        let diff_id = tar.into_parts().1.diff_id();
+        std::io::copy(&mut blob, &mut std::io::sink()).map_err(LayerError::Read)?;
+        let digest = blob.into_parts().1.digest();
         let size = self.files.find(&path).map_or(0, |found| self.files.size(&found));
         self.paths.insert(digest, path);
         let media = media_type(Content::Layer(compression), Family::Oci);
-        Ok(Descriptor::new(media.unwrap_or(MediaType::ImageLayer), digest, size))
+        Ok((Descriptor::new(media.unwrap_or(MediaType::ImageLayer), digest, size), diff_id))
     }
 
-    fn path(&self, digest: &Digest) -> String {
+    /// Returns where a blob is.
+    fn path(&self, digest: &Digest) -> Result<String, SourceError> {
         let blob = || format!("blobs/sha256/{}", digest.hex());
-        self.paths.get(digest).cloned().unwrap_or_else(blob)
+        let path = self.paths.get(digest).cloned().unwrap_or_else(blob);
+        match self.made.contains_key(digest) || self.files.has(&path) {
+            true => Ok(path),
+            false => Err(SourceError::NotInArchive(path)),
+        }
     }
 }
 
@@ -247,12 +293,11 @@ impl Blobs for ArchiveBlobs {
         if let Some(bytes) = self.made.get(digest) {
             return Ok(bytes.clone());
         }
-        let path = self.path(digest);
-        let bytes = match self.files.has(&path) {
-            true => self.files.bytes(&path, oci::CONFIG_LIMIT)?,
-            false => return Err(StoreError::Missing(*digest).into()),
-        };
-        check(&bytes, digest)?;
+        let bytes = self.files.bytes(&self.path(digest)?, oci::CONFIG_LIMIT)?;
+        check(&bytes, descriptor)?;
+        for named in named_by(&bytes, descriptor) {
+            self.path(&named)?;
+        }
         Ok(bytes)
     }
 
@@ -260,10 +305,7 @@ impl Blobs for ArchiveBlobs {
         if let Some(bytes) = self.made.get(&descriptor.digest) {
             return Ok(Box::new(std::io::Cursor::new(bytes)));
         }
-        let path = self.path(&descriptor.digest);
-        if !self.files.has(&path) {
-            return Err(StoreError::Missing(descriptor.digest).into());
-        }
-        verified(self.files.open(&path)?, descriptor)
+        let path = self.path(&descriptor.digest)?;
+        verified(self.files.open(&path)?, descriptor, damaged(descriptor.digest))
     }
 }

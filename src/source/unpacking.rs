@@ -14,7 +14,7 @@ use crate::fs::{PathError, is_full};
 use crate::layer::{Ahead, Changes, LayerError, Limits, Tree, decoder, unpack};
 use crate::registry::RegistryError;
 use crate::snapshot::flavour;
-use crate::store::{BlobCopy, StoreError};
+use crate::store::BlobCopy;
 
 /// A layer by itself, in a scratch directory.
 pub(super) struct Unpacked {
@@ -75,11 +75,8 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
         LayerError::Read(source) if is_full(&source) => LayerError::Write(source).into(),
         LayerError::Read(source) => match source.downcast::<RegistryError>() {
             Ok(error) => error.into(),
-            Err(source) => match source.downcast::<StoreError>() {
-                Ok(StoreError::Mismatch { expected, actual }) => {
-                    bad(format!("has the digest `{actual}`, not `{expected}`"))
-                }
-                Ok(error) => error.into(),
+            Err(source) => match source.downcast::<SourceError>() {
+                Ok(error) => error,
                 Err(source) => explain_bad(&LayerError::Read(source), bad),
             },
         },
@@ -91,8 +88,8 @@ pub(super) fn explain(error: LayerError, bad: &dyn Fn(String) -> SourceError) ->
 pub(super) fn explain_copy(error: io::Error, path: &Path) -> SourceError {
     match error.downcast::<RegistryError>() {
         Ok(error) => error.into(),
-        Err(error) => match error.downcast::<StoreError>() {
-            Ok(error) => error.into(),
+        Err(error) => match error.downcast::<SourceError>() {
+            Ok(error) => error,
             Err(error) => PathError::of("copy a blob to", path)(error).into(),
         },
     }

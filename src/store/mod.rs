@@ -73,7 +73,7 @@ impl StoreError {
             Self::Path(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
                 Some("name a state root that you may write to with `--root`".into())
             }
-            Self::Missing(_) => Some("build again with `--no-cache`".into()),
+            Self::Missing(_) => Some("pull the image again, or build it with `--no-cache`".into()),
             Self::Busy(_) => Some("wait until they have ended, and try again".into()),
             Self::Path(_) | Self::Mismatch { .. } => None,
         }

@@ -87,7 +87,7 @@ fn gathering(
     let mut watch = Watch::new(Mode::Quiet, session);
     let digest = watch.follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?;
-        Ok(step(reporter, (0, format!("listing images in {name}")), |_| work(&library))?)
+        Ok(step((reporter, cancel), (0, format!("listing images in {name}")), |_| work(&library))?)
     })?;
     settle::in_background(&root);
     Ok(answer(&format!("{digest}\n"))?)
@@ -128,7 +128,7 @@ fn push(flags: &PushFlags, session: &Session) -> Done {
     let pushed = watch.follow(|reporter, cancel| {
         let library = Library::open(&root, &settings, cancel)?;
         let name = format!("pushing {}", flags.destination.as_ref().unwrap_or(&flags.name));
-        let pushed = step(reporter, (0, name), |progress| {
+        let pushed = step((reporter, cancel), (0, name), |progress| {
             library.push_list(&flags.name, target.as_ref(), wanted, progress)
         })?;
         if flags.purge {

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::fs;
 use crate::graph::ImageLocation;
 use crate::oci::{self, Descriptor, Platform};
-use crate::source::blobs::check;
+use crate::source::blobs::check_digest;
 
 impl Images<'_> {
     pub(super) fn by_layout(
@@ -55,6 +55,6 @@ pub(super) fn blob(path: &Path, digest: &Digest) -> PathBuf {
 fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceError> {
     let path = blob(layout, digest);
     let bytes = fs::read_start(&path, oci::CONFIG_LIMIT + 1)?;
-    check(&bytes, digest)?;
+    check_digest(&bytes, digest)?;
     Ok(bytes)
 }
