@@ -138,11 +138,9 @@ fn a_list_of_images_that_are_elsewhere_can_be_used() {
     lines.sort_unstable();
     assert_eq!(lines, [format!("foreign {FOREIGN} 0B"), format!("list {FOREIGN},{} 0B", host())]);
     assert_eq!(said(&kiln, &["inspect", "-f", "{{.Architecture}}", "foreign"]), "s390x\n");
-    assert_eq!(
-        json(&said(&kiln, &["du", "--format", "json"]).lines().next().unwrap())["Kind"],
-        "internal"
-    );
     said(&kiln, &["prune", "--all", "--force"]);
+    let du = said(&kiln, &["du"]);
+    assert!(du.contains("\nReclaimable:   0B\n") && du.contains("\nat-"), "{du}");
     let layout = kiln.path("layout");
     let copied = kiln.run(&["copy", "-q", "--all", "list", &format!("oci:{}", layout.display())]);
     assert_eq!(copied.code, Some(0), "{}", copied.stderr);
