@@ -170,6 +170,7 @@ impl Bench {
     }
 
     /// Push of an image that was pulled, to a registry that has nothing and to one that has all of it.
+    #[expect(clippy::too_many_lines, reason = "one row after the other")]
     fn pushes(&self) {
         let source = &self.registry.name("debian:gzip");
         let own = &self.directory.join("pushing");
