@@ -12,6 +12,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+pub use short_name::first_found;
+
 use super::SourceError;
 use super::names::{known_chain, remember_chain, remember_place, set_id, set_tag, tag};
 use super::unpacking::{Counted, Tee, Unpacked, explain, unpack_verified};
