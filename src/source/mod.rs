@@ -66,6 +66,9 @@ pub enum SourceError {
         /// What to try.
         hint: Option<String>,
     },
+    /// An index of whose images none is here.
+    #[error("image `{0}` not found")]
+    NothingOf(crate::digest::Digest),
     /// The beginning of an image id that several images have.
     #[error("`{0}` is the beginning of several image ids")]
     Ambiguous(String),
@@ -138,6 +141,7 @@ impl SourceError {
                 "kiln reads docker archives, OCI archives and OCI layouts; `kiln import` takes a root file system"
                     .into(),
             ),
+            Self::NothingOf(_) => Some("pull it again: none of its images is here".into()),
             Self::Ambiguous(_) => Some("give more digits of the id".into()),
             Self::Path(_)
             | Self::Snapshot(_)
@@ -155,7 +159,8 @@ impl SourceError {
     /// Returns whether something is not where it should be.
     pub fn is_missing(&self) -> bool {
         match self {
-            Self::Store(StoreError::Missing(_))
+            Self::NotInArchive(_)
+            | Self::Store(StoreError::Missing(_))
             | Self::Registry(crate::registry::RegistryError::NotFound(_)) => true,
             Self::Path(error) => error.is_not_found(),
             _ => false,
@@ -169,6 +174,7 @@ impl SourceError {
             Self::Ignore { .. }
             | Self::ImageNotFound { .. }
             | Self::Ambiguous(_)
+            | Self::NothingOf(_)
             | Self::Artifact { .. }
             | Self::NoImages
             | Self::NotInArchive(_)
