@@ -170,6 +170,7 @@ pub(super) fn verified<'a>(
     let inner = HashingReader::new(blob.take(descriptor.size));
     Ok(Box::new(Verified {
         inner: Some(inner),
+        size: descriptor.size,
         left: descriptor.size,
         expected: descriptor.digest,
     }))
@@ -178,6 +179,7 @@ pub(super) fn verified<'a>(
 struct Verified<R> {
     /// `None` once its digest was compared.
     inner: Option<HashingReader<R>>,
+    size: u64,
     left: u64,
     expected: Digest,
 }
@@ -193,6 +195,14 @@ impl<R: Read> Read for Verified<R> {
             let (expected, actual) = (self.expected, inner.into_parts().1.digest());
             if actual != expected {
                 return Err(io::Error::other(StoreError::Mismatch { expected, actual }));
+            }
+            if self.left > 0 {
+                let (size, missing) = (self.size, self.left);
+                return Err(io::Error::other(StoreError::Short {
+                    digest: expected,
+                    size,
+                    missing,
+                }));
             }
         }
         Ok(n)
@@ -216,5 +226,9 @@ mod tests {
         for wrong in [&b"conten"[..], b"", b"contenT"] {
             assert!(read(wrong).unwrap_err().downcast::<StoreError>().is_ok());
         }
+        let larger = Descriptor { size: 9, ..blob };
+        let error = verified(&b"content"[..], &larger).unwrap().read_to_end(&mut Vec::new());
+        let expected = format!("`{}` has 7 bytes, not the 9 that it should have", larger.digest);
+        assert_eq!(error.unwrap_err().to_string(), expected);
     }
 }

@@ -20,7 +20,7 @@ use crate::oci::{
     self, Compression, Content, Descriptor, Family, ImageConfig, Index, MANIFEST_LIMIT, Manifest,
     MediaType, Reference, media_type,
 };
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// How many images one archive may hold.
 const MOST_IMAGES: usize = 1000;
@@ -43,10 +43,11 @@ pub struct SavedImage {
 }
 
 impl SavedImage {
-    /// Returns the names that are whole; a bare tag is not.
+    /// Returns the names that are whole; a bare tag is not, and one with a digest could be another image's.
     pub fn references(&self) -> Vec<Reference> {
         let whole = self.names.iter().filter(|name| name.contains(['/', ':']));
-        whole.filter_map(|name| Reference::parse(name).ok()).map(Reference::or_latest).collect()
+        let read = whole.filter_map(|name| Reference::parse(name).ok());
+        read.filter(|name| name.digest().is_none()).map(Reference::or_latest).collect()
     }
 }
 
@@ -63,7 +64,7 @@ impl Saved {
         match (files.read("index.json")?, files.read("manifest.json")?) {
             (Some(index), docker) if files.has("oci-layout") => {
                 let mut images = listed(&index)?;
-                let blobs = ArchiveBlobs { files, made: BTreeMap::new(), paths: BTreeMap::new() };
+                let blobs = ArchiveBlobs::new(files);
                 if let Some(docker) = docker {
                     add_tags(&mut images, &parse_docker(&docker)?, &blobs)?;
                 }
@@ -127,7 +128,7 @@ fn add_tags(
 
 /// Makes manifests of what docker's list names.
 fn docker_archive(files: Files, list: &[u8]) -> Result<Saved, SourceError> {
-    let mut blobs = ArchiveBlobs { files, made: BTreeMap::new(), paths: BTreeMap::new() };
+    let mut blobs = ArchiveBlobs::new(files);
     let mut images = Vec::new();
     let list = parse_docker(list)?;
     for image in list.iter().take(MOST_IMAGES) {
@@ -143,7 +144,7 @@ fn docker_archive(files: Files, list: &[u8]) -> Result<Saved, SourceError> {
         }
         let mut layers = Vec::with_capacity(paths.len());
         for path in paths {
-            layers.push(blobs.describe(path)?);
+            layers.push(blobs.described(path)?);
         }
         let config_type =
             media_type(Content::Config, Family::Oci).unwrap_or(MediaType::ImageConfig);
@@ -214,10 +215,26 @@ struct ArchiveBlobs {
     made: BTreeMap<Digest, Vec<u8>>,
     /// Layers that the archive does not hold under their digests.
     paths: BTreeMap<Digest, String>,
+    /// What is known of the archive's layers, by path: images share them, and each is read whole for it.
+    described: BTreeMap<String, Descriptor>,
 }
 
 impl ArchiveBlobs {
-    /// Finds out what a layer of a docker archive is.
+    fn new(files: Files) -> Self {
+        let (made, paths, described) = Default::default();
+        Self { files, made, paths, described }
+    }
+
+    /// Returns what a layer of a docker archive is.
+    fn described(&mut self, path: String) -> Result<Descriptor, SourceError> {
+        if let Some(known) = self.described.get(&path) {
+            return Ok(known.clone());
+        }
+        let found = self.describe(path.clone())?;
+        self.described.insert(path, found.clone());
+        Ok(found)
+    }
+
     fn describe(&mut self, path: String) -> Result<Descriptor, SourceError> {
         let mut reader = HashingReader::new(self.files.open(&path)?);
         let mut head = Vec::new();
@@ -248,10 +265,7 @@ impl Blobs for ArchiveBlobs {
             return Ok(bytes.clone());
         }
         let path = self.path(digest);
-        let bytes = match self.files.has(&path) {
-            true => self.files.bytes(&path, oci::CONFIG_LIMIT)?,
-            false => return Err(StoreError::Missing(*digest).into()),
-        };
+        let bytes = self.files.bytes(&path, oci::CONFIG_LIMIT)?;
         check(&bytes, digest)?;
         Ok(bytes)
     }
@@ -260,10 +274,6 @@ impl Blobs for ArchiveBlobs {
         if let Some(bytes) = self.made.get(&descriptor.digest) {
             return Ok(Box::new(std::io::Cursor::new(bytes)));
         }
-        let path = self.path(&descriptor.digest);
-        if !self.files.has(&path) {
-            return Err(StoreError::Missing(descriptor.digest).into());
-        }
-        verified(self.files.open(&path)?, descriptor)
+        verified(self.files.open(&self.path(&descriptor.digest))?, descriptor)
     }
 }
