@@ -1,7 +1,7 @@
 //! Copying an image from one place to another, through as little as possible.
 
 use super::place::{FileKind, Place};
-use super::{ImagesError, Library, Progress, Result};
+use super::{ImagesError, Library, Progress, Result, new_name};
 use crate::export::archive::{self, Archived, Format, Name, Target};
 use crate::export::blob::Wanted;
 use crate::export::compressed::Compressing;
@@ -41,7 +41,7 @@ impl Library {
         let closure = Closure::of(&*from.blobs, &from.root, &copy.selection)?;
         match &copy.to {
             Place::Store(name) => {
-                let name = Reference::parse(name).map_err(SourceError::from)?.or_latest();
+                let name = new_name(name)?;
                 keep(&self.store, &*from.blobs, &closure, progress, &self.cancel)?;
                 self.take(&closure, vec![name])?;
                 Ok(closure.root)
