@@ -311,6 +311,52 @@ fn an_index_is_one_row() {
     assert_eq!(rows(&["elsewhere"]), 1);
 }
 
+#[test]
+fn an_index_goes_with_its_images() {
+    let kiln = Kiln::new();
+    let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /\nENV ARCH=$TARGETARCH\n";
+    let built = kiln.build(dockerfile, &["-t", "two:1", "--platform", "linux/amd64,linux/arm64"]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let layout = kiln.path("layout").display().to_string();
+    let copied = kiln.run(&["copy", "--all", "two:1", &format!("oci:{layout}")]);
+    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
+    let shown = said(&kiln, &["images", "-q"]);
+    assert_eq!(shown.lines().count(), 1);
+    // The id that is shown is one of its images', and means the name.
+    let removed = said(&kiln, &["rmi", shown.trim()]);
+    assert!(removed.starts_with("Untagged: two:1\nDeleted: sha256:"), "{removed}");
+    assert_eq!((removed.lines().count(), said(&kiln, &["images", "-a", "-q"])), (4, String::new()));
+    // Without a name it is one image too; and what another name leads to stays.
+    assert_eq!(kiln.run(&["load", "-i", &layout]).code, Some(0));
+    assert_eq!(said(&kiln, &["images", "-q"]), shown);
+    assert_eq!(said(&kiln, &["images", "-a", "-q"]).lines().count(), 3);
+    said(&kiln, &["tag", shown.trim(), "one:1"]);
+    let digest = copied.stdout.trim();
+    assert_eq!(said(&kiln, &["rmi", digest]).lines().count(), 2);
+    assert_eq!(said(&kiln, &["images", "-q"]), shown);
+}
+
+#[test]
+fn a_name_with_a_digest_is_given_to_no_image() {
+    let (kiln, id, _) = kiln();
+    let name = format!("x@{id}");
+    let archive = kiln.path("root.tar").display().to_string();
+    said(&kiln, &["export", "-q", "-o", &archive, "app:1"]);
+    let commands = [
+        &["tag", "app:1", &name][..],
+        &["copy", "-q", "app:1", &name],
+        &["push", "-q", "app:1", &name],
+        &["squash", "app:1", "-t", &name],
+        &["import", "-q", &archive, &name],
+    ];
+    for words in commands {
+        let ended = kiln.run(words);
+        let expected = format!("error: `{name}` has a digest: it cannot be given to an image\n");
+        assert_eq!(ended.code, Some(2), "{words:?}");
+        assert!(ended.error().starts_with(&expected), "{words:?} {}", ended.stderr);
+    }
+}
+
 /// Puts an index into the store, and gives it a name.
 fn name_index(kiln: &Kiln, name: &str, manifests: &[Value]) {
     let index = serde_json::json!({

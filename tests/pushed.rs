@@ -136,6 +136,30 @@ fn outputs_say_how_they_are_pushed() {
 }
 
 #[test]
+fn zstd_makes_oci_manifests_of_dockers() {
+    let (kiln, registry) = (Kiln::new(), Registry::start(&Setup::Plain));
+    let platforms = ["--platform", "linux/amd64,linux/arm64"];
+    let docker = ["-t", "app:1", "-o", "type=image,oci-mediatypes=false"];
+    let flags = [&platforms[..], &docker].concat();
+    let ended = build(&kiln, "FROM scratch\nCOPY busybox /\n", &flags);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let name = format!("{}/app:zstd", registry.host);
+    let pushed = kiln.run(&["push", "--compression", "zstd", "app:1", &name]);
+    assert_eq!(pushed.code, Some(0), "{}", pushed.stderr);
+    let index = raw(&name);
+    let oci = |what: &str| format!("application/vnd.oci.image.{what}.v1+json");
+    assert_eq!(index["mediaType"], oci("index"));
+    assert_eq!(index["manifests"][1]["mediaType"], oci("manifest"));
+    let digest = index["manifests"][1]["digest"].as_str().unwrap();
+    let manifest = raw(&format!("{}/app@{digest}", registry.host));
+    assert_eq!(manifest["mediaType"], oci("manifest"));
+    assert_eq!(manifest["config"]["mediaType"], oci("config"));
+    let (from, to) = (format!("docker://{name}"), kiln.path("read").display().to_string());
+    let copy = ["copy", "--all", "--src-tls-verify=false", &from, &format!("dir:{to}")];
+    tool("skopeo", "skopeo", &[&["--insecure-policy"], &copy[..]].concat());
+}
+
+#[test]
 fn what_cannot_be_pushed_is_said() {
     let kiln = Kiln::new();
     let dockerfile = "FROM scratch\nCOPY busybox /\n";

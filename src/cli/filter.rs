@@ -1,9 +1,8 @@
-//! `--filter` of `kiln du` and `kiln prune`: which things in the store are meant.
-
-use std::time::{Duration, SystemTime};
+//! `--filter` of `kiln du` and `kiln prune`: which things in the store are meant; and what `until` means everywhere.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::dockerfile::duration::duration;
 use kiln::gc::{Filter, Kind};
@@ -13,7 +12,7 @@ pub(super) fn filter(texts: &[String]) -> Result<Filter, Diagnostic> {
     let mut filter = Filter::default();
     for text in texts {
         match text.split_once('=') {
-            Some(("until", value)) => filter.until = Some(time(value, SystemTime::now())?),
+            Some(("until", value)) => filter.until = Some(until(value, Timestamp::now())?.into()),
             Some(("type", value)) => filter.kinds.push(kind(value)?),
             _ => {
                 let hint = "the filters are `until=TIME` and `type=KIND`".to_owned();
@@ -35,20 +34,17 @@ fn kind(name: &str) -> Result<Kind, Diagnostic> {
 
 /// Reads a point in time as docker has it: a duration before now, seconds since 1970, or a date with or without a time
 /// and a zone; without one it is UTC.
-fn time(text: &str, now: SystemTime) -> Result<SystemTime, Diagnostic> {
+pub(super) fn until(text: &str, now: Timestamp) -> Result<Timestamp, Diagnostic> {
     let ago = || {
-        let nanoseconds = u64::try_from(duration(text).ok()?).ok()?;
-        now.checked_sub(Duration::from_nanos(nanoseconds))
+        let nanoseconds = duration(text).ok().filter(|nanoseconds| *nanoseconds >= 0)?;
+        now.checked_sub(SignedDuration::from_nanos(nanoseconds)).ok()
     };
     let seconds = || {
-        let seconds = text.parse::<u64>().ok().filter(|_| text != "0")?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        let seconds = text.parse().ok().filter(|seconds| *seconds > 0)?;
+        Timestamp::from_second(seconds).ok()
     };
-    let zoned = || Some(SystemTime::from(text.parse::<jiff::Timestamp>().ok()?));
-    let civil = || {
-        let zoned = text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?;
-        Some(SystemTime::from(zoned.timestamp()))
-    };
+    let zoned = || text.parse().ok();
+    let civil = || Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     ago().or_else(seconds).or_else(zoned).or_else(civil).ok_or_else(|| {
         let hint = "write a duration (`24h`), a date (`2006-01-02`), a time \
                     (`2006-01-02T15:04:05Z`) or seconds since 1970";
@@ -63,11 +59,8 @@ mod tests {
 
     #[test]
     fn times() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let seconds = |text| {
-            let time = time(text, now).ok()?;
-            Some(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
-        };
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        let seconds = |text| Some(until(text, now).ok()?.as_second());
         let cases = [
             ("24h", Some(999_913_600)),
             ("1h30m", Some(999_994_600)),
@@ -79,6 +72,9 @@ mod tests {
             ("2006-01-02T15:04:05-01:00", Some(1_136_217_845)),
             ("-1h", None),
             ("yesterday", None),
+            ("1x", None),
+            ("2026-13-01", None),
+            ("99999999999999999", None),
             ("", None),
         ];
         for (text, expected) in cases {

@@ -9,7 +9,7 @@ use super::{Done, Session};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The image
+    /// The image: a name or an id
     image: String,
     /// Sizes and times for people; with `=false` bytes and dates
     #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
@@ -22,7 +22,7 @@ pub(super) struct Flags {
     #[arg(short, long)]
     quiet: bool,
     /// Of an index the image for this platform
-    #[arg(long)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
     /// How it is shown: `table`, `json`, a Go template, or `table` and a template
     ///

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::images::{Import, Library};
-use kiln::oci::{Platform, Reference};
+use kiln::images::{Import, Library, new_name};
+use kiln::oci::Platform;
 
 use super::progress;
 use super::watch::{Watch, step};
@@ -60,9 +60,6 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
 }
 
 fn import(flags: &Flags) -> Result<Import, Diagnostic> {
-    let name = flags.name.as_deref().map(Reference::parse).transpose();
-    let name =
-        name.map_err(|error| Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()))?;
     let now = || jiff::Timestamp::now().as_second();
     let seconds = flags.source_date_epoch.unwrap_or_else(now);
     Ok(Import {
@@ -70,7 +67,7 @@ fn import(flags: &Flags) -> Result<Import, Diagnostic> {
             "-" => "standard input".to_owned(),
             path => path.to_owned(),
         },
-        name,
+        name: flags.name.as_deref().map(new_name).transpose()?,
         changes: flags.change.clone(),
         message: flags.message.clone().unwrap_or_else(|| format!("Imported from {}", flags.file)),
         platform: match &flags.platform {

@@ -14,11 +14,11 @@ use super::{Done, Failure, Session};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The images
+    /// The images: names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
     /// Of an index the image for this platform
-    #[arg(long)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
     /// How they are shown: `json` in one line, or a Go template for each
     ///

@@ -24,7 +24,8 @@ use super::secret::{self, Secret};
 pub(crate) struct RegistryFlags {
     #[command(flatten)]
     reach: ReachFlags,
-    /// The credentials of the registry; a password that is left out is asked for
+    /// The credentials of the registry; a password that is left out is asked for, one that is given can be seen by
+    /// other users of this machine
     #[arg(long, value_name = "USER[:PASSWORD]", help_heading = HEADING)]
     creds: Option<Secret>,
 }

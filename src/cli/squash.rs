@@ -2,17 +2,17 @@
 
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::images::{Squash, Squashed};
+use kiln::images::{Squash, Squashed, new_name};
 use kiln::oci::Reference;
 
-use super::{Done, Session, answer, enter_sandbox, say, text};
+use super::{Done, Session, answer, enter_sandbox, say, settle, text};
 
 /// The variable that says what time it is for what is made.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The image
+    /// The image: a name or an id
     image: String,
     /// Name the result
     #[arg(short, long, value_name = "NAME[:TAG]")]
@@ -31,31 +31,26 @@ pub(super) struct Flags {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let names: Vec<Reference> = flags.tag.iter().map(|tag| name(tag)).collect::<Result<_, _>>()?;
+    let names: Vec<Reference> =
+        flags.tag.iter().map(|tag| new_name(tag)).collect::<Result<_, _>>()?;
     let epoch = epoch(flags, session)?;
     if flags.rewrite_timestamp && epoch.is_none() {
         let hint = format!("give `--source-date-epoch SECONDS` or set {EPOCH}");
         let message = "`--rewrite-timestamp` needs a time";
         return Err(Diagnostic::new(Blame::Input, message).hint(Some(hint)).into());
     }
-    let state = session.state_root()?;
+    let (state, cap) = (session.state_root()?, session.config()?.keep_storage);
     enter_sandbox()?;
-    let squashed = super::library_at(&state)?.squash(&Squash {
+    let squashed = super::library_at(&state)?.capped(cap).squash(&Squash {
         image: &flags.image,
         from: flags.from.as_deref(),
         names: &names,
         epoch,
         rewrite_timestamp: flags.rewrite_timestamp,
     })?;
+    settle::in_background(&state);
     say(&summary(&squashed, &names));
     Ok(answer(&format!("{}\n", squashed.id))?)
-}
-
-fn name(text: &str) -> Result<Reference, Diagnostic> {
-    let named = Reference::parse(text).map(Reference::or_latest);
-    named.map_err(|error| {
-        Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint()).causes_of(&error)
-    })
 }
 
 fn epoch(flags: &Flags, session: &Session) -> Result<Option<i64>, Diagnostic> {

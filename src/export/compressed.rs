@@ -67,19 +67,25 @@ impl Compressing<'_> {
             }
             _ => manifest.layers.clone(),
         };
-        let named = |layers: &[Descriptor]| [&[manifest.config.clone()], layers].concat();
-        let blobs = named(&layers);
+        let named =
+            |it: &Manifest| [std::slice::from_ref(&it.config), it.layers.as_slice()].concat();
         if layers == manifest.layers {
+            let blobs = named(&manifest);
             return Ok((descriptor.clone(), bytes, blobs));
         }
         manifest.layers = layers;
+        let family = family(&manifest);
+        put_in(&mut manifest, family);
         let bytes = manifest.to_bytes();
         self.exporter.store.put_blob(&bytes)?;
+        let media_type = media_type(Content::Manifest, family);
         let made = Descriptor {
+            media_type: media_type.unwrap_or_else(|| descriptor.media_type.clone()),
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
             ..descriptor.clone()
         };
+        let blobs = named(&manifest);
         Ok((made, bytes, blobs))
     }
 
@@ -88,12 +94,6 @@ impl Compressing<'_> {
         if manifest.layers.iter().all(|layer| self.wanted.existing.takes(layer, content)) {
             return Ok(manifest.layers.clone());
         }
-        let family = match manifest.media_type.as_ref() {
-            Some(kind) if media_type(Content::Manifest, Family::Docker).as_ref() == Some(kind) => {
-                Family::Docker
-            }
-            _ => Family::Oci,
-        };
         let request = ImageRequest {
             location: ImageLocation::Manifest(descriptor.digest),
             platform: Platform::host(),
@@ -111,7 +111,7 @@ impl Compressing<'_> {
             let made = blob::layer(self.exporter, &layer, &self.wanted, None)?.descriptor;
             layers.push(match made.digest == there.digest {
                 true => there.clone(),
-                false => made.in_family(family).unwrap_or(made),
+                false => made,
             });
         }
         Ok(layers)
@@ -130,6 +130,7 @@ impl Compressing<'_> {
         for child in &mut index.manifests {
             if let Some(made) = replaced.get(&child.digest) {
                 (child.digest, child.size) = (made.digest, made.size);
+                child.media_type = made.media_type.clone();
             }
             // An attestation names the image that it is about.
             let about = child.annotations.get(ABOUT).and_then(|text| text.parse().ok());
@@ -140,9 +141,40 @@ impl Compressing<'_> {
         if index.manifests == before {
             return Ok((descriptor.clone(), bytes));
         }
+        let oci = media_type(Content::Manifest, Family::Oci);
+        if index.manifests.iter().any(|child| Some(&child.media_type) == oci.as_ref()) {
+            // Docker's lists name Docker's manifests only.
+            index.media_type = media_type(Content::Index, Family::Oci);
+        }
         let bytes = index.to_bytes();
         self.exporter.store.put_blob(&bytes)?;
         let media = index.media_type.clone().unwrap_or(MediaType::ImageIndex);
         Ok((Descriptor::of(media, &bytes), bytes))
+    }
+}
+
+/// Returns the family of a manifest: Docker's only if all its layers have a name there.
+pub fn family(manifest: &Manifest) -> Family {
+    let mut layers = manifest.layers.iter();
+    match manifest.media_type == media_type(Content::Manifest, Family::Docker)
+        && layers.all(|layer| layer.in_family(Family::Docker).is_some())
+    {
+        true => Family::Docker,
+        false => Family::Oci,
+    }
+}
+
+/// Writes a manifest's layers in the names of a family, and the manifest itself if it is in the other one.
+fn put_in(manifest: &mut Manifest, family: Family) {
+    let to = |it: &mut Descriptor| {
+        if let Some(named) = it.in_family(family).filter(|named| named.media_type != it.media_type)
+        {
+            *it = named;
+        }
+    };
+    manifest.layers.iter_mut().for_each(to);
+    if manifest.media_type.is_some() {
+        manifest.media_type = media_type(Content::Manifest, family);
+        to(&mut manifest.config);
     }
 }

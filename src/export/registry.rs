@@ -46,6 +46,10 @@ pub struct Sent {
 impl Push<'_> {
     /// Sends an image, or an index with its images.
     pub fn run(&self, closure: &Closure) -> Result<Sent> {
+        if self.target.digest().is_some_and(|digest| digest != closure.root.digest) {
+            let (name, root) = (self.target.familiar(), closure.root.digest);
+            return Err(ExportError::Format(format!("`{name}` cannot be `{root}`")));
+        }
         if self.is_there(closure)? {
             return Ok(Sent { was_there: true, ..Sent::default() });
         }

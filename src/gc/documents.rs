@@ -1,7 +1,8 @@
 //! What manifests, indexes and configs name, whatever kind of document they are.
 //!
 //! Nothing is understood beyond descriptors and diff ids: a document of a kind that kiln does not know must not lose
-//! what it names.
+//! what it names. Of one that cannot be taken apart (what is nested too deeply for that, say, in a field that nobody
+//! reads) whatever looks like a digest counts.
 
 use serde_json::Value;
 
@@ -25,8 +26,11 @@ impl Named {
         if bytes.first() != Some(&b'{') {
             return None;
         }
-        let document: Value = serde_json::from_slice(bytes).ok()?;
         let mut named = Self::default();
+        let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
+            named.blobs = digests(bytes).collect();
+            return Some(named).filter(|named| !named.blobs.is_empty());
+        };
         named.descriptors(&document);
         let diff_ids = document["rootfs"]["diff_ids"].as_array().into_iter().flatten();
         named.diff_ids = diff_ids.filter_map(|id| id.as_str()?.parse().ok()).collect();
@@ -49,10 +53,14 @@ impl Named {
 
 /// Returns the first digest in a record of a tag, an image id, a compressed layer or a download.
 pub(super) fn first_digest(body: &[u8]) -> Option<Digest> {
+    digests(body).next()
+}
+
+/// Returns all digests that stand in a text.
+fn digests(text: &[u8]) -> impl Iterator<Item = Digest> {
     const LENGTH: usize = "sha256:".len() + 64;
-    let text = std::str::from_utf8(body).ok()?;
-    let start = text.find("sha256:")?;
-    text.get(start..start + LENGTH)?.parse().ok()
+    let places = text.windows(LENGTH).filter(|window| window.starts_with(b"sha256:"));
+    places.filter_map(|window| std::str::from_utf8(window).ok()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -72,6 +80,17 @@ mod tests {
         let named = Named::read(text.as_bytes()).unwrap();
         assert_eq!((named.diff_ids.len(), named.chains.len()), (2, 2));
         assert_eq!(Named::read(b"\x1f\x8b"), None);
+        assert_eq!(Named::read(b"{ no document"), None);
+    }
+
+    #[test]
+    fn what_others_can_read_names_something_too() {
+        let (digest, deep) = (Digest::of(b"a"), format!("{}{}", "[".repeat(200), "]".repeat(200)));
+        for odd in [deep.as_str(), "1e999", r#""\ud800""#] {
+            let text = format!(r#"{{"odd":{odd},"layers":[{{"digest":"{digest}"}}]}}"#);
+            assert!(serde_json::from_slice::<serde::de::IgnoredAny>(text.as_bytes()).is_ok());
+            assert_eq!(Named::read(text.as_bytes()).unwrap().blobs, [digest], "{odd}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::archive::of_file;
 use super::place::{FileKind, Place};
-use super::{ImagesError, Library, Progress, Result};
+use super::{ImagesError, Library, Progress, Result, new_name};
 use crate::export::archive::{self, Archived, Format, Name, Target};
 use crate::export::blob::Wanted;
 use crate::export::compressed::Compressing;
@@ -47,12 +47,8 @@ impl Library {
         };
         let closure = Closure::of(&*from.blobs, &from.root, &copy.selection).map_err(failed)?;
         match &copy.to {
-            Place::Store(text) => {
-                let name = Reference::parse(text).map_err(SourceError::from)?;
-                if !name.can_be_given() {
-                    return Err(ImagesError::DigestName(text.clone()));
-                }
-                let name = name.or_latest();
+            Place::Store(name) => {
+                let name = new_name(name)?;
                 let kept = keep(&self.store, &*from.blobs, &closure, progress, &self.cancel);
                 kept.map_err(failed)?;
                 self.take(&closure, vec![name])?;

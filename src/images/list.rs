@@ -36,17 +36,19 @@ impl Library {
         for (name, digest) in names::tags(&self.store)? {
             names.entry(digest).or_default().push(name);
         }
+        let mut roots = self.identified()?;
+        roots.extend(names.keys());
+        let found = roots.into_iter().map(|digest| Ok((digest, self.members(digest)?)));
+        let found = found.collect::<Result<Vec<_>>>()?;
+        let inside = found.iter().flat_map(|(digest, members)| {
+            members.iter().map(|image| image.digest).filter(move |member| member != digest)
+        });
+        let inside: BTreeSet<Digest> = inside.collect();
         let mut listed = Vec::new();
-        let mut inside = BTreeSet::new();
-        for (digest, names) in &names {
-            let members = self.members(*digest)?;
-            inside.extend(members.iter().map(|image| image.digest).filter(|it| it != digest));
-            listed.extend(self.listed(names.clone(), *digest, members)?);
-        }
-        for digest in self.identified()? {
-            let is_seen = names.contains_key(&digest) || (inside.contains(&digest) && !all);
-            if !is_seen {
-                listed.extend(self.listed(Vec::new(), digest, self.members(digest)?)?);
+        for (digest, members) in found {
+            let names = names.remove(&digest).unwrap_or_default();
+            if all || !names.is_empty() || !inside.contains(&digest) {
+                listed.extend(self.listed(names, digest, members)?);
             }
         }
         listed.sort_by_cached_key(|it| {
@@ -73,7 +75,7 @@ impl Library {
         }
         let size = layers.values().sum();
         let platforms = members.iter().map(|image| image.config.platform()).collect();
-        let image = best(&members, &Platform::host()).or(members.first()).cloned();
+        let image = shown(&members).cloned();
         Ok(image.map(|image| Listed { names, digest, image, platforms, size }))
     }
 
@@ -94,9 +96,13 @@ impl Library {
 
     /// Returns the images that a manifest or index of the store leads to, as far as their documents are here.
     pub fn members(&self, digest: Digest) -> Result<Vec<Image>> {
-        let (mut found, mut next) = (Vec::new(), vec![digest]);
+        let (mut found, mut next, mut seen) = (Vec::new(), vec![digest], BTreeSet::new());
         for _ in 0..=DEEPEST {
             for digest in std::mem::take(&mut next) {
+                // Indexes that name each other's images again and again would never end.
+                if !seen.insert(digest) {
+                    continue;
+                }
                 match self.document(digest)? {
                     Some(Document::Index(index)) => next.extend(images_of(&index)),
                     Some(Document::Manifest(_)) => {
@@ -129,7 +135,7 @@ impl Library {
         }
         let found = match platform {
             Some(platform) => best(&members, platform),
-            None => best(&members, &Platform::host()).or(members.first()),
+            None => shown(&members),
         };
         found.cloned().ok_or_else(|| {
             let available = members.iter().map(|image| image.config.platform()).collect();
@@ -137,6 +143,11 @@ impl Library {
             unusable(name)(SourceError::from(oci::Error::NoPlatform { wanted, available }))
         })
     }
+}
+
+/// Returns the image that stands for all: this machine's, or else the first.
+pub(super) fn shown(images: &[Image]) -> Option<&Image> {
+    best(images, &Platform::host()).or(images.first())
 }
 
 /// Returns what an index names as images for a platform.

@@ -31,7 +31,7 @@ pub use pull::Pulled;
 pub use push::Pushed;
 pub use rootfs::Import;
 pub use squash::{Layers, Squash, Squashed};
-pub use tag::Removed;
+pub use tag::{Removed, new_name};
 
 use crate::digest::Digest;
 use crate::event::Cancel;

@@ -4,8 +4,10 @@ use super::{ImagesError, Library, Progress, Result, unusable};
 use crate::digest::Digest;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Content, Descriptor, Document, Platform, Reference};
+use crate::registry::RegistryError;
 use crate::source::blobs::{Blobs, RegistryBlobs};
 use crate::source::closure::{Closure, Selection};
+use crate::source::image::first_found;
 use crate::source::keep::{keep, keep_blobs};
 use crate::source::{SourceError, names};
 
@@ -34,13 +36,13 @@ impl Library {
         let location = ImageLocation::named(name).map_err(SourceError::from)?;
         let reference = Reference::parse(name).map_err(SourceError::from)?.or_latest();
         let Some(platform) = platform else {
-            return self.pull_whole(&reference, progress);
+            return self.pull_whole(name, progress);
         };
         let before = names::tags(&self.store)?;
         let request = ImageRequest { location, platform: platform.clone() };
         let images = self.images(true);
         let image = match images.resolve(&request) {
-            Err(SourceError::Artifact { .. }) => return self.pull_whole(&reference, progress),
+            Err(SourceError::Artifact { .. }) => return self.pull_whole(name, progress),
             found => found.map_err(unusable(name))?,
         };
         let was_whole = images.is_whole(&image)?;
@@ -61,9 +63,25 @@ impl Library {
         Ok(Pulled { name, digest, id: Some(image.manifest.config.digest), was_here })
     }
 
-    fn pull_whole(&self, reference: &Reference, progress: Progress<'_>) -> Result<Pulled> {
+    /// Asks registries for what a text names; a short name may mean several places.
+    fn asked<T>(
+        &self,
+        name: &str,
+        ask: impl Fn(&Reference) -> std::result::Result<T, RegistryError>,
+    ) -> Result<(Reference, T)> {
+        let reference = Reference::parse(name).map_err(SourceError::from)?;
+        let candidates = match Reference::is_short(name) {
+            true => self.web.client.candidates(&reference).map_err(SourceError::from)?,
+            false => vec![reference.clone()],
+        };
+        Ok(first_found(&reference, &candidates, |it| Ok((it.clone(), ask(it)?)))?)
+    }
+
+    fn pull_whole(&self, name: &str, progress: Progress<'_>) -> Result<Pulled> {
+        let resolve = |name: &Reference| self.web.client.resolve(&name.clone().or_latest());
+        let (reference, fetched) = self.asked(name, resolve)?;
+        let reference = &reference.or_latest();
         let before = names::tag(&self.store, reference)?;
-        let fetched = self.web.client.resolve(reference).map_err(SourceError::from)?;
         let place = RegistryBlobs::new(self.web.client.clone(), reference);
         let closure = Closure::of(&place, &fetched.descriptor, &Selection::All)?;
         let was_here = before == Some(fetched.descriptor.digest)
@@ -111,7 +129,8 @@ impl Library {
                 repository: reference.familiar_name(),
             });
         }
-        let tags = self.web.client.tags(&reference, limit).map_err(SourceError::from)?;
+        let (reference, tags) =
+            self.asked(repository, |reference| self.web.client.tags(reference, limit))?;
         let named = tags.iter().map(|tag| reference.with_tag(tag));
         named
             .collect::<std::result::Result<_, _>>()
@@ -121,13 +140,14 @@ impl Library {
     /// Returns what a registry has about the image of a name: signatures, attestations, bills of materials. `kind` is an
     /// artifact type (OCI distribution specification 1.1, "Listing Referrers").
     pub fn referrers(&self, name: &str, kind: Option<&str>) -> Result<(Digest, Vec<Descriptor>)> {
-        let reference = Reference::parse(name).map_err(SourceError::from)?.or_latest();
         let client = &self.web.client;
-        let digest = match reference.digest() {
-            Some(digest) => digest,
-            None => client.resolve(&reference).map_err(SourceError::from)?.descriptor.digest,
+        let ask = |reference: &Reference| {
+            let digest = match reference.digest() {
+                Some(digest) => digest,
+                None => client.resolve(&reference.clone().or_latest())?.descriptor.digest,
+            };
+            Ok((digest, client.referrers(reference, digest, kind)?))
         };
-        let found = client.referrers(&reference, digest, kind).map_err(SourceError::from)?;
-        Ok((digest, found))
+        Ok(self.asked(name, ask)?.1)
     }
 }

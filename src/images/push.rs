@@ -1,13 +1,12 @@
 //! Sending images of the local store to registries.
 
-use super::{ImagesError, Library, Progress, Result};
+use super::{ImagesError, Library, Progress, Result, new_name};
 use crate::digest::Digest;
 use crate::export::Exporter;
 use crate::export::blob::Wanted;
 use crate::export::compressed::Compressing;
 use crate::export::registry::{Push, Sent};
 use crate::oci::{Descriptor, Platform, Reference};
-use crate::source::SourceError;
 use crate::source::closure::{Closure, Selection};
 use crate::source::nearest::NearestBlobs;
 
@@ -36,8 +35,10 @@ impl Library {
     ) -> Result<Pushed> {
         let (found, digest) = self.find(name)?;
         let target = match target {
-            Some(text) => Reference::parse(text).map_err(SourceError::from)?.or_latest(),
-            None => found.ok_or_else(|| ImagesError::NoName(name.to_owned()))?,
+            Some(text) => new_name(text)?,
+            None => found
+                .filter(|name| name.digest().is_none())
+                .ok_or_else(|| ImagesError::NoName(name.to_owned()))?,
         };
         // Of a list that was made here some layers may be in other registries.
         let place = NearestBlobs::of_whole_images(&self.store, self.web.client.clone());

@@ -36,7 +36,7 @@ const CHANGES: [&str; 11] = [
 pub struct Import {
     /// What the file is called in errors.
     pub file: String,
-    /// The image's name.
+    /// The image's name, whole.
     pub name: Option<Reference>,
     /// Instructions of a Dockerfile that make its config.
     pub changes: Vec<String>,
@@ -81,7 +81,7 @@ impl Library {
         let image = image::Image::new(config, vec![layer], None);
         let product = Product { images: vec![(import.platform.clone(), image)], is_index: false };
         let exporter = Exporter { store: &self.store, progress, cancel: &self.cancel };
-        let names: Vec<Reference> = import.name.iter().cloned().map(Reference::or_latest).collect();
+        let names: Vec<Reference> = import.name.iter().cloned().collect();
         let finished = exporter.export(&product, &Output::new(OutputKind::Image, None), &names)?;
         let id = finished.config().map_or(finished.root.digest, |config| config.digest);
         Ok(Loaded { names, odd_names: Vec::new(), id })

@@ -5,11 +5,12 @@
 
 use super::{ImagesError, Library, Result};
 use crate::digest::{ChainId, DiffId, Digest};
+use crate::export::compressed::family;
 use crate::export::image::{Image as Assembled, ImageLayer};
 use crate::export::product::Product;
 use crate::export::squash::Merge;
 use crate::export::{Exporter, Output, OutputKind};
-use crate::oci::{Content, Family, Reference, media_type};
+use crate::oci::{Family, Reference};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::source::image::{Fetched, Image};
 use crate::source::names;
@@ -105,7 +106,7 @@ impl Library {
         let exporter =
             Exporter { store: &self.store, progress: &|_, _, _| {}, cancel: &self.cancel };
         let mut output = Output::new(OutputKind::Image, None);
-        output.oci_media_types = is_docker(old).then_some(false);
+        output.oci_media_types = (family(&old.manifest) == Family::Docker).then_some(false);
         let product =
             Product { images: vec![(new.config.platform(), new.clone())], is_index: false };
         let finished = exporter.export(&product, &output, names)?;
@@ -161,12 +162,4 @@ pub(super) fn assembled(image: &Image, fetched: &Fetched) -> Assembled {
     let mut assembled = Assembled::new(image.config.clone(), layers.collect(), None);
     assembled.config.created = image.config.created;
     assembled
-}
-
-/// Whether a manifest is written in the names of Docker, and all its layers can be.
-fn is_docker(image: &Image) -> bool {
-    let docker = media_type(Content::Manifest, Family::Docker);
-    let mut layers = image.manifest.layers.iter();
-    image.manifest.media_type == docker
-        && layers.all(|layer| layer.in_family(Family::Docker).is_some())
 }

@@ -37,17 +37,20 @@ struct Named {
     images: Vec<(Digest, Digest)>,
 }
 
+/// Reads a name that an image can be given: one without a digest, which only the image itself could have.
+pub fn new_name(text: &str) -> Result<Reference> {
+    let reference = Reference::parse(text).map_err(SourceError::from)?;
+    match reference.can_be_given() {
+        true => Ok(reference.or_latest()),
+        false => Err(ImagesError::DigestName(text.to_owned())),
+    }
+}
+
 impl Library {
     /// Gives an image of the store another name; one that meant something else means this then.
-    pub fn tag(&self, image: &str, name: &str) -> Result<Reference> {
+    pub fn tag(&self, image: &str, name: &Reference) -> Result<()> {
         let (_, digest) = self.find(image)?;
-        let reference = Reference::parse(name).map_err(SourceError::from)?;
-        if !reference.can_be_given() {
-            return Err(ImagesError::DigestName(name.to_owned()));
-        }
-        let reference = reference.or_latest();
-        names::set_tag(&self.store, &reference, &digest)?;
-        Ok(reference)
+        Ok(names::set_tag(&self.store, name, &digest)?)
     }
 
     /// Takes a name away, or by its id an image with all its names: several only with `force`. An image without a name

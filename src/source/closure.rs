@@ -51,13 +51,12 @@ impl Closure {
         let mut finder = Finder { place, selection, seen: BTreeSet::new(), bytes: 0 };
         let mut found = Self { root: root.clone(), documents: Vec::new(), blobs: Vec::new() };
         found.root = finder.take(root, 0, &mut found)?;
+        if found.root.digest != root.digest {
+            // What it is for is said by an index, of which nothing is left.
+            found.root.platform = None;
+        }
+        found.drop_left_out();
         Ok(found)
-    }
-
-    /// Returns the bytes of all blobs and documents together.
-    pub fn size(&self) -> u64 {
-        let documents: u64 = self.documents.iter().map(|(it, _)| it.size).sum();
-        documents + self.blobs.iter().map(|it| it.size).sum::<u64>()
     }
 
     /// Returns the manifests with what they say.
@@ -124,7 +123,7 @@ impl Finder<'_> {
         for child in &index.manifests {
             match self.take(child, depth + 1, found) {
                 Ok(child) => taken.push(child),
-                Err(error) if error.is_missing() && self.leaves_out() => {}
+                Err(error) if is_left_out(&error) && self.leaves_out() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -134,17 +133,8 @@ impl Finder<'_> {
         }
         let images = |it: &&Descriptor| it.platform.as_ref().is_none_or(|p| p.os != "unknown");
         match taken.iter().filter(images).collect::<Vec<_>>().as_slice() {
-            [] => Err(SourceError::ImageNotFound {
-                reference: descriptor.digest.to_string(),
-                hint: Some("none of the images that this index names is here".into()),
-            }),
-            [only] => {
-                let mut only = (*only).clone();
-                only.platform = None;
-                found.documents.retain(|(document, _)| document.digest == only.digest);
-                found.retain_blobs();
-                Ok(only)
-            }
+            [] => Err(SourceError::NothingOf(descriptor.digest)),
+            [only] => Ok((*only).clone()),
             _ => {
                 let mut index = index;
                 index.manifests = taken;
@@ -161,14 +151,106 @@ impl Finder<'_> {
     }
 }
 
+/// Returns whether it says that something is not here, or that of an index nothing is.
+fn is_left_out(error: &SourceError) -> bool {
+    error.is_missing() || matches!(error, SourceError::NothingOf(_))
+}
+
 impl Closure {
-    /// Drops blobs that no document names any more.
-    fn retain_blobs(&mut self) {
-        let mut named = BTreeSet::new();
-        for (_, manifest) in self.manifests() {
-            named.insert(manifest.config.digest);
-            named.extend(manifest.layers.iter().map(|layer| layer.digest));
+    /// Drops what was found and is not below the root: what else an index has that is not taken itself.
+    fn drop_left_out(&mut self) {
+        let (mut documents, mut blobs) = (BTreeSet::from([self.root.digest]), BTreeSet::new());
+        // What names comes after what it names.
+        for (document, bytes) in self.documents.iter().rev() {
+            if !documents.contains(&document.digest) {
+                continue;
+            }
+            match Document::parse(bytes) {
+                Ok(Document::Index(index)) => {
+                    documents.extend(index.manifests.iter().map(|child| child.digest));
+                }
+                Ok(Document::Manifest(manifest)) => {
+                    let named = [&manifest.config].into_iter().chain(&manifest.layers);
+                    blobs.extend(named.map(|blob| blob.digest));
+                }
+                Err(_) => {}
+            }
         }
-        self.blobs.retain(|blob| named.contains(&blob.digest));
+        self.documents.retain(|(document, _)| documents.contains(&document.digest));
+        self.blobs.retain(|blob| blobs.contains(&blob.digest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+
+    use crate::oci::{Content, Family, Manifest, media_type};
+    use crate::store::StoreError;
+
+    /// Documents alone.
+    #[derive(Default)]
+    struct Documents(BTreeMap<Digest, Vec<u8>>);
+
+    impl Documents {
+        fn add(&mut self, content: Content, bytes: Vec<u8>) -> Descriptor {
+            let made = Descriptor::of(media_type(content, Family::Oci).unwrap(), &bytes);
+            self.0.insert(made.digest, bytes);
+            made
+        }
+
+        fn image(&mut self, platform: &str) -> Descriptor {
+            let kind = |content| media_type(content, Family::Oci).unwrap();
+            let config = Descriptor::of(kind(Content::Config), platform.as_bytes());
+            let mut made = self
+                .add(Content::Manifest, Manifest::new(Family::Oci, config, Vec::new()).to_bytes());
+            made.platform = Some(Platform::parse(platform).unwrap());
+            made
+        }
+
+        fn index(&mut self, children: &[&Descriptor]) -> Descriptor {
+            let children = children.iter().map(|child| (*child).clone()).collect();
+            self.add(Content::Index, Index::new(Family::Oci, children).to_bytes())
+        }
+    }
+
+    impl Blobs for Documents {
+        fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+            let found = self.0.get(&descriptor.digest).cloned();
+            found.ok_or_else(|| StoreError::Missing(descriptor.digest).into())
+        }
+
+        fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, SourceError> {
+            Err(StoreError::Missing(descriptor.digest).into())
+        }
+    }
+
+    fn named(closure: &Closure) -> Vec<Digest> {
+        closure.documents.iter().map(|(document, _)| document.digest).collect()
+    }
+
+    #[test]
+    fn what_an_index_in_an_index_lacks_takes_nothing_from_its_neighbours() {
+        let mut place = Documents::default();
+        let [first, second, gone] =
+            ["linux/amd64", "linux/arm64", "linux/386"].map(|platform| place.image(platform));
+        let inner = place.index(&[&second, &gone]);
+        let outer = place.index(&[&first, &inner]);
+        place.0.remove(&gone.digest);
+        let closure = Closure::of(&place, &outer, &Selection::Present).unwrap();
+        assert_eq!(named(&closure), [first.digest, second.digest, closure.root.digest]);
+        assert_eq!(closure.blobs.len(), 2);
+        let made = Index::parse(&closure.documents[2].1).unwrap();
+        assert_eq!(made.manifests, [first.clone(), second.clone()]);
+        // An index of which nothing is here is not here.
+        place.0.remove(&second.digest);
+        let closure = Closure::of(&place, &outer, &Selection::Present).unwrap();
+        assert_eq!(named(&closure), [first.digest]);
+        assert_eq!((closure.root.digest, closure.blobs.len()), (first.digest, 1));
+        place.0.remove(&first.digest);
+        let nothing = Closure::of(&place, &outer, &Selection::Present).unwrap_err();
+        assert!(nothing.hint().unwrap().contains("none of its images is here"));
     }
 }

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+pub use short_name::first_found;
+
 use super::SourceError;
 use super::names::{known_chain, places, remember_chain, remember_place, set_id, set_tag, tag};
 use super::unpacking::{Unpacked, explain, unpack_verified};
@@ -48,6 +50,8 @@ pub struct Image {
     /// The config.
     pub config: ImageConfig,
     origin: Origin,
+    /// The name that it was looked up by in a registry, and the manifest or index that this means there.
+    pulled: Option<(Reference, Digest)>,
 }
 
 impl Image {
@@ -190,8 +194,7 @@ impl<'a> Images<'a> {
         Ok(origin.map(|origin| Image { origin, ..image }))
     }
 
-    /// Returns whether all layers are here. They are not while another process pulls them, nor ever if it was
-    /// stopped: a pulled image has its name before it has its layers.
+    /// Returns whether all layers are here.
     pub fn is_whole(&self, image: &Image) -> Result<bool, SourceError> {
         let known = known_chain(self.store, &image.config.rootfs.diff_ids)?.len();
         let mut unknown = image.manifest.layers.iter().skip(known);
@@ -210,10 +213,20 @@ impl<'a> Images<'a> {
         let repository = reference.repository();
         let origin = Origin::Registry(repository.clone());
         let read = |digest: &Digest| self.registry_document(&repository, digest);
-        let image = self.image_of(digest, platform, origin, &read)?;
-        set_tag(self.store, reference, &digest)?;
-        set_id(self.store, &image.manifest.config.digest, &image.digest)?;
+        let mut image = self.image_of(digest, platform, origin, &read)?;
+        image.pulled = Some((reference.clone(), digest));
+        if self.is_whole(&image)? {
+            self.name(&image)?;
+        }
         Ok(image)
+    }
+
+    /// Gives an image that was pulled its name, and its id, once it is whole: who is killed before leaves the name with
+    /// what it meant.
+    fn name(&self, image: &Image) -> Result<(), SourceError> {
+        let Some((name, digest)) = &image.pulled else { return Ok(()) };
+        set_tag(self.store, name, digest)?;
+        set_id(self.store, &image.manifest.config.digest, &image.digest)
     }
 
     /// Returns what a name means if the store has that already, and the registry says that it still means that: a HEAD,
@@ -294,7 +307,7 @@ impl<'a> Images<'a> {
                             (Box::new(platform.clone()), vec![config.platform()]);
                         return Err(oci::Error::NoPlatform { wanted, available }.into());
                     }
-                    return Ok(Image { digest, manifest, config, origin });
+                    return Ok(Image { digest, manifest, config, origin, pulled: None });
                 }
             }
         }
@@ -335,7 +348,9 @@ impl<'a> Images<'a> {
             }
         }
         let unpacked = self.unpack_missing(&image, &name, known.len(), progress)?;
-        self.stack(&image, &name, known, unpacked)
+        let fetched = self.stack(&image, &name, known, unpacked)?;
+        self.name(&image)?;
+        Ok(fetched)
     }
 
     /// Unpacks the layers above the first `known`, several at once, each by itself.

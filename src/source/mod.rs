@@ -67,6 +67,9 @@ pub enum SourceError {
         /// What to try.
         hint: Option<String>,
     },
+    /// An index of whose images none is here.
+    #[error("image `{0}` not found")]
+    NothingOf(crate::digest::Digest),
     /// The beginning of an image id that several images have.
     #[error("`{0}` is the beginning of several image ids")]
     Ambiguous(String),
@@ -154,6 +157,7 @@ impl SourceError {
                     .into(),
             ),
             Self::NoLayout(_) => Some("a layout has the files `oci-layout` and `index.json`".into()),
+            Self::NothingOf(_) => Some("pull it again: none of its images is here".into()),
             Self::Ambiguous(_) => Some("give more digits of the id".into()),
             Self::Path(_)
             | Self::Snapshot(_)
@@ -188,6 +192,7 @@ impl SourceError {
             Self::Ignore { .. }
             | Self::ImageNotFound { .. }
             | Self::Ambiguous(_)
+            | Self::NothingOf(_)
             | Self::Artifact { .. }
             | Self::NoImages
             | Self::TooManyImages(_)

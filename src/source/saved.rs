@@ -43,7 +43,7 @@ pub struct SavedImage {
 }
 
 impl SavedImage {
-    /// Returns the names that are whole; a bare tag is not.
+    /// Returns the names that are whole; a bare tag is not, and one with a digest could be another image's.
     pub fn references(&self) -> Vec<Reference> {
         let mut references: Vec<_> = self.whole().filter_map(|name| reference(name)).collect();
         references.dedup();
@@ -78,7 +78,7 @@ impl Saved {
         match (files.read("index.json")?, files.read("manifest.json")?) {
             (Some(index), docker) if files.has("oci-layout") => {
                 let mut images = listed(&index)?;
-                let blobs = ArchiveBlobs { files, made: BTreeMap::new(), paths: BTreeMap::new() };
+                let blobs = ArchiveBlobs::new(files);
                 if let Some(docker) = docker {
                     add_tags(&mut images, &parse_docker(&docker)?, &blobs)?;
                 }
@@ -149,7 +149,7 @@ fn add_tags(
 
 /// Makes manifests of what docker's list names.
 fn docker_archive(files: Files, list: &[u8]) -> Result<Saved, SourceError> {
-    let mut blobs = ArchiveBlobs { files, made: BTreeMap::new(), paths: BTreeMap::new() };
+    let mut blobs = ArchiveBlobs::new(files);
     let mut images = Vec::new();
     let list = parse_docker(list)?;
     if list.len() > MOST_IMAGES {
@@ -227,6 +227,8 @@ struct ArchiveBlobs {
     made: BTreeMap<Digest, Vec<u8>>,
     /// Layers that the archive does not hold under their digests.
     paths: BTreeMap<Digest, String>,
+    /// What is known of the archive's layers, by path: images share them, and each is read whole for it.
+    described: BTreeMap<String, (Descriptor, DiffId)>,
 }
 
 impl ArchiveBlobs {
@@ -246,13 +248,28 @@ impl ArchiveBlobs {
         }
         let mut layers = Vec::with_capacity(paths.len());
         for (index, (path, expected)) in paths.into_iter().zip(diff_ids).enumerate() {
-            let (layer, actual) = self.describe(path)?;
+            let (layer, actual) = self.described(path)?;
             if actual != *expected {
                 return Err(bad(index, format!("has the diff id `{actual}`, not `{expected}`")));
             }
             layers.push(layer);
         }
         Ok(layers)
+    }
+
+    fn new(files: Files) -> Self {
+        let (made, paths, described) = Default::default();
+        Self { files, made, paths, described }
+    }
+
+    /// Returns what a layer of a docker archive is; images may share it.
+    fn described(&mut self, path: String) -> Result<(Descriptor, DiffId), SourceError> {
+        if let Some(known) = self.described.get(&path) {
+            return Ok(known.clone());
+        }
+        let found = self.describe(path.clone())?;
+        self.described.insert(path, found.clone());
+        Ok(found)
     }
 
     /// Finds out what a layer of a docker archive is.

@@ -54,6 +54,16 @@ pub enum StoreError {
         /// What came.
         actual: Digest,
     },
+    /// A blob has fewer bytes than it was announced with.
+    #[error("`{digest}` has {} bytes, not the {size} that it should have", size - missing)]
+    Short {
+        /// Which.
+        digest: Digest,
+        /// What was announced.
+        size: u64,
+        /// How many are missing.
+        missing: u64,
+    },
     /// A blob that something names is not there.
     #[error("blob `{0}` is missing from the store")]
     Missing(Digest),
@@ -75,7 +85,7 @@ impl StoreError {
             }
             Self::Missing(_) => Some("pull the image again, or build it with `--no-cache`".into()),
             Self::Busy(_) => Some("wait until they have ended, and try again".into()),
-            Self::Path(_) | Self::Mismatch { .. } => None,
+            Self::Path(_) | Self::Mismatch { .. } | Self::Short { .. } => None,
         }
     }
 }

@@ -140,6 +140,19 @@ fn short_names_are_aliases_or_searched_for() {
         let part = format!("    `{0}/missing`: `{0}/missing:1` not found\n", registry.host);
         assert!(ended.error().contains(&part), "{}", ended.stderr);
     }
+    // Every command understands them alike.
+    let path = configuration(&kiln, &text);
+    let asked = [
+        (&["pull", "--all-platforms", "base:1"][..], "sha256:"),
+        (&["pull", "-q", "-a", "found"][..], "sha256:"),
+        (&["search-tags", "base"][..], "1\n"),
+        (&["referrers", "found:1"][..], "DIGEST"),
+    ];
+    for (words, said) in asked {
+        let ended = crate::with(&kiln, words, &[(VARIABLE, &path)]);
+        assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.stderr);
+        assert!(ended.stdout.starts_with(said), "{words:?}: {}", ended.stdout);
+    }
     // What the local store has under docker's name comes first, and what it has under the others next.
     drop((first, second));
     assert_eq!(build(&kiln, "base:1", &text).code, Some(0));

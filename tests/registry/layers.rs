@@ -9,8 +9,8 @@ use kiln::oci::{
     Compression, Content, Descriptor, Family, ImageConfig, Manifest, Platform, media_type,
 };
 use kiln::registry::RegistryError;
-use kiln::source::SourceError;
 use kiln::source::image::Images;
+use kiln::source::{SourceError, names};
 use kiln::store::Store;
 
 use crate::fake::{Fake, Reply};
@@ -44,10 +44,18 @@ fn fetch(layer: &[u8], served: Vec<Vec<u8>>) -> (Result<(), SourceError>, usize,
     });
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let location = ImageLocation::Reference(reference(&format!("{}/x:1", fake.host())));
+    let name = reference(&format!("{}/x:1", fake.host()));
+    // What the name meant before.
+    let older = store.put_blob(b"{}").unwrap();
+    names::set_tag(&store, &name, &older).unwrap();
+    let location = ImageLocation::Reference(name.clone());
     let request = ImageRequest { location, platform: Platform::host() };
-    let images = Images::new(&store, client(None), false, Cancel::new());
+    let images = Images::new(&store, client(None), true, Cancel::new());
+    images.resolve(&request).unwrap();
+    let meant = || names::tag(&store, &name).unwrap().unwrap();
+    assert_eq!(meant(), older, "a name leads to no image without layers");
     let outcome = images.fetch(&request, &|_, _, _| ()).map(drop);
+    assert_eq!(meant() == older, outcome.is_err());
     let asked = fake.seen().iter().filter(|seen| seen.path == path).count();
     (outcome, asked, store.blob_size(&Digest::of(layer)).is_some())
 }

@@ -8,6 +8,8 @@ use kiln::images::{Library, Listed};
 use kiln::oci::Reference;
 use kiln::wildcard;
 
+use crate::cli::filter::until;
+
 /// What is shown.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
@@ -51,7 +53,7 @@ impl Filters {
             }),
             "before" => self.before.push(created(value, library)?),
             "since" => self.since.push(created(value, library)?),
-            "until" => self.before.push(moment(value)?),
+            "until" => self.before.push(until(value, jiff::Timestamp::now())?),
             "reference" => {
                 let message = || format!("invalid pattern `{value}` for the filter `reference`");
                 let hint = "a bracket is not closed, or a backslash stands at the end";
@@ -102,49 +104,4 @@ fn wrong(message: String, hint: &str) -> Diagnostic {
 /// Returns when an image was made; one that does not say counts as made at the beginning of time.
 fn created(name: &str, library: &Library) -> Result<jiff::Timestamp, Diagnostic> {
     Ok(library.image(name)?.config.created.unwrap_or(jiff::Timestamp::MIN))
-}
-
-/// Reads a time: so long ago, a date with or without a time of day, or seconds since 1970.
-fn moment(text: &str) -> Result<jiff::Timestamp, Diagnostic> {
-    let ago = |nanoseconds| {
-        jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_nanos(nanoseconds)).ok()
-    };
-    let date = |text: &str| {
-        let civil = text.parse::<jiff::civil::DateTime>().ok();
-        Some(civil?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-    };
-    let seconds = |text: &str| jiff::Timestamp::from_second(text.parse().ok()?).ok();
-    let found = seconds(text)
-        .or_else(|| ago(dockerfile::duration::duration(text).ok()?))
-        .or_else(|| text.parse().ok())
-        .or_else(|| date(text));
-    found.ok_or_else(|| {
-        let hint = "write it as `10m`, `1h30m`, `2026-01-31`, `2026-01-31T12:00:00Z` or in seconds \
-                    since 1970";
-        wrong(format!("invalid time `{text}` for the filter `until`"), hint)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        let cases = [
-            ("1700000000", "2023-11-14T22:13:20Z"),
-            ("2026-01-31", "2026-01-31T00:00:00Z"),
-            ("2026-01-31T12:30:00", "2026-01-31T12:30:00Z"),
-            ("2026-01-31T12:30:00+02:00", "2026-01-31T10:30:00Z"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(moment(text).unwrap().to_string(), expected, "{text}");
-        }
-        let (ago, now) = (moment("1h30m").unwrap(), jiff::Timestamp::now());
-        let before = now.as_second() - ago.as_second();
-        assert!((5400..5460).contains(&before), "{before}");
-        for text in ["", "x", "1x", "2026-13-01", "99999999999999999"] {
-            assert!(moment(text).is_err(), "{text}");
-        }
-    }
 }

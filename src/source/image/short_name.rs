@@ -25,28 +25,42 @@ impl Images<'_> {
         {
             return Ok(image);
         }
-        let mut failures = Vec::new();
-        for candidate in &candidates {
-            match self.in_registry(candidate, platform) {
-                Err(SourceError::Registry(RegistryError::Canceled)) => {
-                    return Err(SourceError::Canceled);
-                }
-                Err(SourceError::Registry(error)) => {
-                    failures.push((candidate.familiar_name(), error));
-                }
-                found => return found,
+        match first_found(short, &candidates, |candidate| self.in_registry(candidate, platform)) {
+            Err(SourceError::Registry(error)) if self.pull && all_refuse(&error) => {
+                kept()?.ok_or(SourceError::Registry(error))
             }
+            found => found,
         }
-        let refused = failures.iter().all(|(_, error)| error.is_refusal());
-        if self.pull
-            && refused
-            && let Some(image) = kept()?
-        {
-            return Ok(image);
+    }
+}
+
+/// Asks for the names that one without a registry may mean, until one is found. Errors: what came of each.
+pub fn first_found<T>(
+    short: &Reference,
+    candidates: &[Reference],
+    mut ask: impl FnMut(&Reference) -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    let mut failures = Vec::new();
+    for candidate in candidates {
+        match ask(candidate) {
+            Err(SourceError::Registry(RegistryError::Canceled)) => {
+                return Err(SourceError::Canceled);
+            }
+            Err(SourceError::Registry(error)) => {
+                failures.push((candidate.familiar_name(), error));
+            }
+            found => return found,
         }
-        Err(match failures.len() {
-            1 => failures.remove(0).1.into(),
-            _ => RegistryError::Everywhere { name: short.familiar_name(), failures }.into(),
-        })
+    }
+    Err(match failures.len() {
+        1 => failures.remove(0).1.into(),
+        _ => RegistryError::Everywhere { name: short.familiar_name(), failures }.into(),
+    })
+}
+
+fn all_refuse(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Everywhere { failures, .. } => failures.iter().all(|it| all_refuse(&it.1)),
+        error => error.is_refusal(),
     }
 }
