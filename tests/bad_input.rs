@@ -259,7 +259,7 @@ fn an_interrupted_build_leaves_nothing() {
 fn flags_that_cannot_be_honoured_are_refused() {
     let kiln = Kiln::new();
     let cases: [(&[&str], &str); 4] = [
-        (&["--push"], "error: `--push` is not supported yet\n"),
+        (&["--sbom"], "error: `--sbom` is not supported yet\n"),
         (&["--output", "type=ocy,dest=x"], "error: unknown output type `ocy`\n"),
         (&["--network", "bridge"], "error: `--network=bridge` is not supported\n"),
         (

@@ -351,7 +351,9 @@ fn a_name_with_a_digest_is_given_to_no_image() {
     ];
     for words in commands {
         let ended = kiln.run(words);
-        let expected = format!("error: `{name}` has a digest: it cannot be given to an image\n");
+        let expected = format!(
+            "error: `{name}` cannot be given to an image: it is, or looks like, a name with a digest\n"
+        );
         assert_eq!(ended.code, Some(2), "{words:?}");
         assert!(ended.error().starts_with(&expected), "{words:?} {}", ended.stderr);
     }

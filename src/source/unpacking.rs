@@ -114,12 +114,25 @@ pub(super) struct Tee<'a> {
 
 impl Read for Tee<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.read_once(buf);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            // Whoever reads on may come to an end, of which this copy then lacks something.
+            self.blob = None;
+        }
+        read
+    }
+}
+
+impl Tee<'_> {
+    fn read_once(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
         if n > 0 {
             if let Some(blob) = &mut self.blob {
                 blob.write_all(&buf[..n])?;
             }
-        } else if let Some(blob) = self.blob.take() {
+        } else if !buf.is_empty()
+            && let Some(blob) = self.blob.take()
+        {
             blob.commit_verified().map_err(io::Error::other)?;
         }
         Ok(n)
@@ -142,5 +155,40 @@ impl Read for Counted<'_> {
         self.count += n as u64;
         (self.report)(self.count);
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::store::Store;
+
+    /// Fails once, and then is at its end.
+    struct Failing(bool);
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            match std::mem::replace(&mut self.0, true) {
+                false => Err(io::Error::other("broken")),
+                true => Ok(0),
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_that_lacks_something_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let digest = Digest::of(b"content");
+        let blob = || Some(store.new_copy(&digest).unwrap());
+        let mut broken = Tee { inner: Box::new(Failing(false)), blob: blob() };
+        let mut buf = [0; 16];
+        assert!(broken.read(&mut buf).is_err());
+        assert_eq!(broken.read(&mut buf).unwrap(), 0);
+        assert_eq!(store.blob_size(&digest), None);
+        let mut whole = Tee { inner: Box::new(&b"content"[..]), blob: blob() };
+        io::copy(&mut whole, &mut io::sink()).unwrap();
+        assert_eq!(store.blob_size(&digest), Some(7));
     }
 }

@@ -32,7 +32,7 @@ fn bad_input_is_told() {
         (&["create", "-a", "app", "list"], "`app` is an image, not a list of images\n  hint: `kiln manifest create` makes a list\n".into()),
         (&["create", "x", &nope], format!("cannot use the image `{nope}`\n  caused by: `{nope}` not found\n  hint: check the name and the tag\n")),
         (&["create", "x", &nowhere], format!("image `{nowhere}` not found\n  hint: `kiln images` lists the ids of those that are there\n")),
-        (&["create", "x@sha256:0000000000000000000000000000000000000000000000000000000000000000", "app"], format!("`x@{nowhere}` has a digest: it cannot be given to an image\n  hint: give a name with a tag, or with none\n")),
+        (&["create", "x@sha256:0000000000000000000000000000000000000000000000000000000000000000", "app"], format!("`x@{nowhere}` cannot be given to an image: it is, or looks like, a name with a digest\n  hint: give a name with a tag, or with none\n")),
         (&["create", "x", "app", "--annotation", "=1"], "invalid annotation `=1`\n  hint: write `--annotation KEY=VALUE`\n".into()),
         (&["add", "nope", "app"], "there is no image `nope` in the local store\n  hint: `kiln images` lists those that are there\n".into()),
         (&["add", "app", "app"], "`app` is an image, not a list of images\n  hint: `kiln manifest create` makes a list\n".into()),
