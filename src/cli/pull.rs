@@ -14,8 +14,8 @@ pub(super) struct Flags {
     /// The names: [REGISTRY/]REPOSITORY[:TAG|@DIGEST]
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// The platform whose image is pulled [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "DOCKER_DEFAULT_PLATFORM")]
+    /// The platform whose image is pulled [default: $DOCKER_DEFAULT_PLATFORM, or this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
     /// Pull the images of all platforms
     #[arg(long, conflicts_with = "platform")]
@@ -36,9 +36,11 @@ pub(super) struct Flags {
 /// Runs the command. Standard output gets an image id per name, or a digest if it stands for more than one image.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let mode = Mode::choose(flags.progress, flags.quiet, &session.environment)?;
-    let platform = match (&flags.platform, flags.all_platforms) {
+    let given = flags.platform.clone();
+    let given = given.or_else(|| session.environment.set("DOCKER_DEFAULT_PLATFORM"));
+    let platform = match (given.filter(|text| !text.is_empty()), flags.all_platforms) {
         (_, true) => None,
-        (Some(text), false) => Some(super::platform(text)?),
+        (Some(text), false) => Some(super::platform(&text)?),
         (None, false) => Some(Platform::host()),
     };
     let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
