@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use kiln::diagnostic::{Blame, Diagnostic};
+
 use super::text::Colours;
 
 /// The environment variables and the user.
@@ -84,6 +86,25 @@ impl Environment {
     }
 }
 
+/// The variable that says what time it is for what is made.
+pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Reads what a flag says of the time of what is made, in seconds since 1970, or else what the variable says. What is
+/// empty says nothing.
+pub(super) fn epoch(
+    given: Option<&str>,
+    environment: &Environment,
+) -> Result<Option<i64>, Diagnostic> {
+    let given = given.map(str::to_owned).or_else(|| environment.set(EPOCH));
+    let Some(word) = given.filter(|word| !word.is_empty()) else { return Ok(None) };
+    let seconds = word.parse().ok();
+    let seconds = seconds.filter(|seconds| jiff::Timestamp::from_second(*seconds).is_ok());
+    seconds.map(Some).ok_or_else(|| {
+        Diagnostic::new(Blame::Input, format!("invalid {EPOCH} `{word}`"))
+            .hint(Some("give it as seconds since 1970-01-01".to_owned()))
+    })
+}
+
 /// What standard error can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terminal {
@@ -140,6 +161,19 @@ fn is_ci(environment: &Environment) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_what_is_made() {
+        let environment = |value: &str| Environment::of(&[(EPOCH, value)]);
+        let read = |given: Option<&str>, value: &str| epoch(given, &environment(value)).ok();
+        assert_eq!(read(None, "7"), Some(Some(7)));
+        assert_eq!(read(Some("-8"), "7"), Some(Some(-8)));
+        assert_eq!(read(None, ""), Some(None));
+        assert_eq!(read(Some(""), "7"), Some(None));
+        for wrong in ["x", "1.5", "99999999999999"] {
+            assert_eq!(read(Some(wrong), ""), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn state_roots() {

@@ -8,6 +8,7 @@ use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::images::{Import, Library, new_name};
 use kiln::oci::Platform;
 
+use super::environment::epoch;
 use super::progress;
 use super::watch::{Watch, step};
 use super::{Done, Session, answer, enter_sandbox, settle};
@@ -29,9 +30,9 @@ pub(super) struct Flags {
     /// What the image is for [default: this machine's platform]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// The time that the image gets, in seconds since 1970 [default: now]
-    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
-    source_date_epoch: Option<i64>,
+    /// The time that the image gets, in seconds since 1970 [default: $SOURCE_DATE_EPOCH, or now]
+    #[arg(long, value_name = "SECONDS")]
+    source_date_epoch: Option<String>,
     #[command(flatten)]
     progress: progress::Flags,
 }
@@ -43,7 +44,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         let message = "there is no archive on standard input";
         return Err(Diagnostic::new(Blame::Input, message).into());
     }
-    let import = import(flags)?;
+    let import = import(flags, session)?;
     let root = session.state_root()?;
     let cap = session.config()?.keep_storage;
     enter_sandbox()?;
@@ -59,9 +60,10 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     Ok(answer(&format!("{}\n", imported.id))?)
 }
 
-fn import(flags: &Flags) -> Result<Import, Diagnostic> {
+fn import(flags: &Flags, session: &Session) -> Result<Import, Diagnostic> {
     let now = || jiff::Timestamp::now().as_second();
-    let seconds = flags.source_date_epoch.unwrap_or_else(now);
+    let seconds = epoch(flags.source_date_epoch.as_deref(), &session.environment)?;
+    let seconds = seconds.unwrap_or_else(now);
     Ok(Import {
         file: match flags.file.as_str() {
             "-" => "standard input".to_owned(),

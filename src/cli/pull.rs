@@ -32,9 +32,9 @@ pub(super) struct Flags {
 /// Runs the command. Standard output gets an image id per name, or a digest if it stands for more than one image.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let mode = flags.progress.mode(&session.environment)?;
-    let wanted = flags.platform.clone();
-    let wanted = wanted.or_else(|| session.environment.set("DOCKER_DEFAULT_PLATFORM"));
-    let platform = match (wanted, flags.all_platforms) {
+    let given = flags.platform.clone();
+    let given = given.or_else(|| session.environment.set("DOCKER_DEFAULT_PLATFORM"));
+    let platform = match (given.filter(|text| !text.is_empty()), flags.all_platforms) {
         (_, true) => None,
         (Some(text), false) => Some(super::platform(&text)?),
         (None, false) => Some(Platform::host()),

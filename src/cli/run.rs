@@ -14,7 +14,7 @@ use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The image
+    /// The image: a name or an id
     image: String,
     /// What runs in place of the image's command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

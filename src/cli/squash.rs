@@ -5,10 +5,8 @@ use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::images::{Squash, Squashed, new_name};
 use kiln::oci::Reference;
 
+use super::environment::{EPOCH, epoch};
 use super::{Done, Session, answer, enter_sandbox, say, settle, text};
-
-/// The variable that says what time it is for what is made.
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -33,7 +31,7 @@ pub(super) struct Flags {
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let names: Vec<Reference> =
         flags.tag.iter().map(|tag| new_name(tag)).collect::<Result<_, _>>()?;
-    let epoch = epoch(flags, session)?;
+    let epoch = epoch(flags.source_date_epoch.as_deref(), &session.environment)?;
     if flags.rewrite_timestamp && epoch.is_none() {
         let hint = format!("give `--source-date-epoch SECONDS` or set {EPOCH}");
         let message = "`--rewrite-timestamp` needs a time";
@@ -51,17 +49,6 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     settle::in_background(&state);
     say(&summary(&squashed, &names));
     Ok(answer(&format!("{}\n", squashed.id))?)
-}
-
-fn epoch(flags: &Flags, session: &Session) -> Result<Option<i64>, Diagnostic> {
-    let given = flags.source_date_epoch.clone().or_else(|| session.environment.set(EPOCH));
-    let Some(word) = given.filter(|word| !word.is_empty()) else { return Ok(None) };
-    let seconds = word.parse().ok();
-    let seconds = seconds.filter(|seconds| jiff::Timestamp::from_second(*seconds).is_ok());
-    seconds.map(Some).ok_or_else(|| {
-        Diagnostic::new(Blame::Input, format!("invalid {EPOCH} `{word}`"))
-            .hint(Some("give it as seconds since 1970-01-01".to_owned()))
-    })
 }
 
 fn summary(squashed: &Squashed, names: &[Reference]) -> String {

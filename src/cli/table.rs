@@ -1,15 +1,16 @@
 //! Columns for people, and what stands in them.
 
+use super::text;
+
 /// Aligns columns with three spaces between them.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| text::width(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}   "));
+            push_padded(&mut line, cell, width + SPACE);
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -34,7 +35,7 @@ pub(super) fn aligned(lines: &str) -> String {
             // A cell at the end of its line is in no column.
             let together = rows[first..].iter().take_while(|row| row.len() > column + 1).count();
             let block = first..first + together;
-            let width = |row: &Vec<&str>| super::text::width(row[column]) + SPACE;
+            let width = |row: &Vec<&str>| text::width(row[column]) + SPACE;
             let width = rows[block.clone()].iter().map(width).max().unwrap_or(0).max(NARROWEST);
             for row in &mut widths[block] {
                 row[column] = width;
@@ -46,13 +47,17 @@ pub(super) fn aligned(lines: &str) -> String {
     for (row, widths) in rows.iter().zip(&widths) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            line.push_str(cell);
-            line.push_str(&" ".repeat(width.saturating_sub(super::text::width(cell))));
+            push_padded(&mut line, cell, *width);
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+fn push_padded(line: &mut String, cell: &str, width: usize) {
+    line.push_str(cell);
+    line.push_str(&" ".repeat(width.saturating_sub(text::width(cell))));
 }
 
 /// How long ago a time was, roughly, in docker's words.
@@ -128,6 +133,8 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["A", "LONG"], ["wide", "x"]].map(|row| row.map(str::to_owned));
         assert_eq!(columns(&rows), "A      LONG\nwide   x\n");
+        let rows = [["漢字", "x"], ["abc", "y"]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), "漢字   x\nabc    y\n");
     }
 
     #[test]

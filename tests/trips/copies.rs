@@ -7,7 +7,9 @@ use kiln::digest::Digest;
 use crate::server::{Registry, Setup};
 use crate::support::Kiln;
 use crate::support::podman::Podman;
-use crate::{SAID, arg, built, built_for_several, digest, done, fails, id, podman_runs, skopeo};
+use crate::{
+    SAID, arg, built, built_for_several, digest, done, everything, fails, id, podman_runs, skopeo,
+};
 
 /// The digest of a document of a registry.
 fn remote(name: &str) -> String {
@@ -165,9 +167,11 @@ fn places_that_are_none_are_refused() {
     let kiln = built();
     let layout = kiln.path("layout");
     done(&kiln, &["copy", "app", &format!("oci:{}:one", layout.display())]);
-    done(&kiln, &["copy", "app", &format!("oci:{}:two", layout.display())]);
+    kiln.file("Second", "FROM app\nENV SECOND=1\n");
+    done(&kiln, &["build", "--quiet", "-t", "second", "-f", "Second", "."]);
+    done(&kiln, &["copy", "second", &format!("oci:{}:two", layout.display())]);
     kiln.file("file", "text");
-    let before = done(&kiln, &["images"]);
+    let before = everything(&kiln);
     let place = "is no place for images\n  hint: the places are NAME (the local store), docker://NAME, \
                  oci:DIRECTORY[:NAME], oci-archive:FILE[:NAME] and docker-archive:FILE[:NAME]\n";
     let layout_of = |rest: &str| format!("oci:{}{rest}", layout.display());
@@ -179,7 +183,7 @@ fn places_that_are_none_are_refused() {
         ("nothing", "oci:x", "error: there is no image `nothing` in the local store\n  hint: `kiln images` lists those that are there\n".to_owned()),
         ("oci:nowhere", "new", "error: cannot open `nowhere/index.json`\n  caused by: No such file or directory (os error 2)\n".to_owned()),
         ("oci:.", "new", "error: `.` is no OCI layout\n  hint: a layout has the files `oci-layout` and `index.json`\n".to_owned()),
-        ("docker-archive:file", "new", "error: cannot use `file`\n  caused by: malformed archive: it ends within a header\n".to_owned()),
+        ("docker-archive:file", "new", "error: cannot use `file`\n  caused by: malformed archive: it ends within an entry\n".to_owned()),
         (&layout_of(""), "new", format!("error: there are several images in `{}`: say which one\n  hint: it has one, two\n", layout.display())),
         (&layout_of(":three"), "new", format!("error: there is no image `three` in `{}`\n  hint: it has one, two\n", layout.display())),
         ("app", "sha256:1234", "error: `sha256:1234` cannot be given to an image: it is, or looks like, a name with a digest\n  hint: give a name with a tag, or with none\n".to_owned()),
@@ -189,7 +193,7 @@ fn places_that_are_none_are_refused() {
     }
     assert!(fails(&kiln, 2, &["copy", "app", "docker://UPPER"]).contains("must be lowercase"));
     assert!(fails(&kiln, 2, &["copy", "app"]).contains("<TO>"));
-    assert_eq!(done(&kiln, &["images"]), before);
+    assert_eq!(everything(&kiln), before);
     assert!(!Path::new(&kiln.context().join("x")).exists());
     assert!(
         done(&kiln, &["copy", "--help"])

@@ -88,6 +88,11 @@ fn id(kiln: &Kiln, name: &str) -> String {
     done(kiln, &["images", "--quiet", "--no-trunc", name]).trim().to_owned()
 }
 
+/// All images of a store, and what their names mean.
+fn everything(kiln: &Kiln) -> String {
+    done(kiln, &["images", "-a", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.Digest}}"])
+}
+
 /// The digest of what a name means.
 fn digest(kiln: &Kiln, name: &str) -> String {
     done(kiln, &["images", "--format", "{{.Digest}}", name]).trim().to_owned()

@@ -63,6 +63,10 @@ fn to_podman_and_back() {
     let flags = ["--tls-verify=false", "--compression-format", "zstd", "--quiet"];
     podman.run(&[&["push"], &flags[..], &[&name("app"), &name("zstd")]].concat());
     assert_eq!(pulled(&name("zstd")), id(&kiln, "app"));
+    // A store that has the layers has them as they are pushed here, too.
+    done(&kiln, &["pull", &name("zstd")]);
+    let pushed = done(&kiln, &["push", &name("zstd"), &name("zstd/again")]);
+    assert_eq!(pushed, format!("{}@{}\n", name("zstd/again"), digest(&kiln, &name("zstd"))));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake::{Fake, Reply};
 use crate::support::{Ended, Kiln, ended};
-use crate::{SAID, built, clean, done, run};
+use crate::{SAID, built, clean, done, everything, run};
 
 /// Starts kiln, waits for a word of the server, and stops it.
 fn stopped(kiln: &Kiln, args: &[&str], heard: &mpsc::Receiver<()>) -> Ended {
@@ -54,7 +54,7 @@ fn a_pull_and_a_push() {
         Reply::new(200, vec![b' '; 100]).hanging(10)
     });
     let name = format!("{}/app:1", registry.host());
-    let before = [done(&kiln, &["images", "-a"]), done(&kiln, &["du"])];
+    let before = [everything(&kiln), done(&kiln, &["du"])];
     goes_on.store(true, Ordering::Release);
     canceled(&stopped(&kiln, &["pull", &name], &heard), &format!("pulling {name}"));
     is_clean(&kiln);
@@ -62,7 +62,7 @@ fn a_pull_and_a_push() {
     while heard.try_recv().is_ok() {}
     canceled(&stopped(&kiln, &["push", "app", &name], &heard), &format!("pushing {name}"));
     is_clean(&kiln);
-    assert_eq!(done(&kiln, &["images", "-a"]), before[0]);
+    assert_eq!(everything(&kiln), before[0]);
     assert_eq!(run(&kiln, &["run", "app"]).stdout, SAID);
 }
 

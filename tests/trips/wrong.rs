@@ -1,5 +1,6 @@
 //! Registries that answer wrongly: each ends in one clear error, and the store is as it was.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kiln::digest::Digest;
@@ -8,7 +9,11 @@ use serde_json::{Value, json};
 use crate::fake::{Fake, Reply, Seen};
 use crate::server::{Registry, Setup};
 use crate::support::Kiln;
-use crate::{arg, built, done, fails, run};
+use crate::{arg, built, done, everything, fails, run};
+
+/// What is advised then.
+const WRONG_BYTES: &str =
+    "  hint: the registry, or a proxy on the way, sent wrong bytes; nothing of them was used\n";
 
 /// An image of one layer as a registry has it.
 #[derive(Clone)]
@@ -73,13 +78,13 @@ impl Image {
 /// Pulls from a registry, which must fail for these reasons; the store must be as it was.
 fn refused(registry: &Fake, code: i32, causes: &str) {
     let kiln = built();
-    let before = done(&kiln, &["images", "-a", "--digests"]);
+    let before = everything(&kiln);
     let name = format!("{}/app:1", registry.host());
     let error = fails(&kiln, code, &["pull", &name]);
     let expected =
         format!("error: cannot use the image `{name}`\n{causes}").replace("HOST", &registry.host());
     assert_eq!(error, expected);
-    assert_eq!(done(&kiln, &["images", "-a", "--digests"]), before);
+    assert_eq!(everything(&kiln), before);
     assert_eq!(done(&kiln, &["run", "app"]), crate::SAID);
     let left = std::fs::read_dir(kiln.path("state/tmp")).unwrap().flatten();
     assert_eq!(
@@ -111,7 +116,9 @@ fn bytes_that_are_not_the_layer() {
     refused(
         &registry,
         3,
-        &format!("  caused by: `HOST/app@{digest}` has digest `{actual}`, expected `{digest}`\n"),
+        &format!(
+            "  caused by: `HOST/app@{digest}` has digest `{actual}`, expected `{digest}`\n{WRONG_BYTES}"
+        ),
     );
 
     // More than was said, and less.
@@ -122,9 +129,36 @@ fn bytes_that_are_not_the_layer() {
         refused(
             &registry,
             3,
-            &format!("  caused by: `HOST/app@{digest}` has {len} bytes, expected {said}\n"),
+            &format!(
+                "  caused by: `HOST/app@{digest}` has {len} bytes, expected {said}\n{WRONG_BYTES}"
+            ),
         );
     }
+}
+
+/// A name goes on to mean what it meant until all of something newer is here.
+#[test]
+fn an_update_that_fails() {
+    let old = image();
+    // Its layer is another one, which never comes.
+    let lost = |manifest: &mut Value| {
+        manifest["layers"][0]["digest"] = Digest::of(b"new").to_string().into()
+    };
+    let (new, is_new) = (old.clone().changed(lost), Arc::<AtomicBool>::default());
+    let updated = is_new.clone();
+    let registry = Fake::start(move |seen| match updated.load(Ordering::Acquire) {
+        true => new.answer(seen),
+        false => old.answer(seen),
+    });
+    let kiln = Kiln::new();
+    let name = format!("{}/app:1", registry.host());
+    done(&kiln, &["pull", &name]);
+    let before = everything(&kiln);
+    is_new.store(true, Ordering::Release);
+    let error = fails(&kiln, 2, &["pull", &name]);
+    assert!(error.contains("not found"), "{error}");
+    assert_eq!(everything(&kiln), before);
+    assert_eq!(done(&kiln, &["export", "-q", &name]).len() % 512, 0);
 }
 
 #[test]
@@ -139,7 +173,7 @@ fn a_layer_that_ends_early() {
     let error = fails(&kiln, 3, &["pull", &name]);
     assert!(
         error.starts_with(&format!(
-            "error: cannot use the image `{name}`\n  caused by: cannot reach "
+            "error: cannot use the image `{name}`\n  caused by: the transfer from "
         )),
         "{error}"
     );
@@ -159,7 +193,7 @@ fn a_manifest_without_end() {
         });
         let kiln = Kiln::new();
         let error = fails(&kiln, 3, &["pull", &format!("{}/app:1", registry.host())]);
-        assert!(error.contains("at most 4194304"), "{error}");
+        assert!(error.contains("more than 4194304 bytes\n"), "{error}");
     }
 }
 
@@ -174,7 +208,7 @@ fn a_manifest_that_is_not_the_one_asked_for() {
     assert_eq!(
         error,
         format!(
-            "error: cannot use the image `{name}`\n  caused by: `{name}` has digest `{actual}`, expected `{asked}`\n"
+            "error: cannot use the image `{name}`\n  caused by: `{name}` has digest `{actual}`, expected `{asked}`\n{WRONG_BYTES}"
         )
     );
 }

@@ -16,7 +16,7 @@ use super::flags::Flags;
 use super::values::{self, Read, pair, problem};
 use crate::cli::Session;
 use crate::cli::docker::DockerConfig;
-use crate::cli::environment::Environment;
+use crate::cli::environment::{EPOCH, Environment};
 
 /// What is built, and what goes with it.
 #[derive(Debug)]
@@ -126,8 +126,6 @@ fn label(text: &str) -> Read<(String, String)> {
     let (name, value) = pair("--label", text)?;
     Ok((name, value.unwrap_or_default()))
 }
-
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// The environment's time is a build argument, as buildx has it; what it means is the builder's to say.
 fn add_epoch(build_args: &mut Vec<(String, String)>, environment: &Environment) {

@@ -19,7 +19,7 @@ use super::{Done, Session, answer, enter_sandbox, library_at};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The image
+    /// The image: a name or an id
     image: String,
     /// How the layers are shown
     #[arg(long, default_value = "table")]
