@@ -5,10 +5,11 @@ use crate::digest::Digest;
 use crate::graph::{ImageLocation, ImageRequest};
 use crate::oci::{Content, Descriptor, Document, Platform, Reference};
 use crate::registry::RegistryError;
-use crate::source::blobs::{Blobs, RegistryBlobs};
+use crate::source::blobs::RegistryBlobs;
 use crate::source::closure::{Closure, Selection};
 use crate::source::image::first_found;
 use crate::source::keep::{keep, keep_blobs};
+use crate::source::names::known_chain;
 use crate::source::{SourceError, names};
 
 /// What a pull brought.
@@ -40,19 +41,22 @@ impl Library {
         };
         let before = names::tags(&self.store)?;
         let request = ImageRequest { location, platform: platform.clone() };
-        let images = self.images(true);
+        let images = self.images(true).as_named();
         let image = match images.resolve(&request) {
             Err(SourceError::Artifact { .. }) => return self.pull_whole(name, progress),
             found => found.map_err(unusable(name))?,
         };
         let was_whole = images.is_whole(&image)?;
-        images.fetch(&request, progress).map_err(unusable(name))?;
         if let Some(repository) = image.repository() {
-            // A layer that was here by its content alone is needed as it is named to push or save the image.
+            // A layer that is here by its content alone is needed as it is named to push or save the image; before the
+            // image gets its name.
+            let known = known_chain(&self.store, &image.config.rootfs.diff_ids)?.len();
+            let known = &image.manifest.layers[..known.min(image.manifest.layers.len())];
             let place = RegistryBlobs::new(self.web.client.clone(), repository);
-            let layers = (&place as &dyn Blobs, image.manifest.layers.as_slice());
-            keep_blobs(&self.store, layers, progress, &self.cancel).map_err(unusable(name))?;
+            let kept = keep_blobs(&self.store, (&place, known), progress, &self.cancel);
+            kept.map_err(unusable(name))?;
         }
+        images.fetch(&request, progress).map_err(unusable(name))?;
         // A short name may be an alias of another.
         let name = match image.repository() {
             Some(repository) => reference.in_repository(repository),

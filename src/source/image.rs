@@ -37,6 +37,8 @@ pub struct Images<'a> {
     /// Whether a name is looked up again although the store knows it.
     pull: bool,
     cancel: Cancel,
+    /// Whether an image gets its name only with every layer as its manifest has it.
+    as_named: bool,
     resolved: Mutex<BTreeMap<ImageRequest, Image>>,
 }
 
@@ -84,7 +86,15 @@ pub struct Fetched {
 impl<'a> Images<'a> {
     /// Makes a finder.
     pub fn new(store: &'a Store, client: Client, pull: bool, cancel: Cancel) -> Self {
-        Self { store, client, pull, cancel, resolved: Mutex::default() }
+        Self { store, client, pull, cancel, as_named: false, resolved: Mutex::default() }
+    }
+
+    /// The same for whoever brings every layer here as the manifest has it, though the store may know its content: an
+    /// image is not named before it is fetched.
+    #[must_use]
+    pub fn as_named(mut self) -> Self {
+        self.as_named = true;
+        self
     }
 
     /// Returns the documents of an image.
@@ -215,7 +225,8 @@ impl<'a> Images<'a> {
         let read = |digest: &Digest| self.registry_document(&repository, digest);
         let mut image = self.image_of(digest, platform, origin, &read)?;
         image.pulled = Some((reference.clone(), digest));
-        if self.is_whole(&image)? {
+        let is_here = |layer: &Descriptor| self.store.blob_size(&layer.digest).is_some();
+        if self.is_whole(&image)? && (!self.as_named || image.manifest.layers.iter().all(is_here)) {
             self.name(&image)?;
         }
         Ok(image)

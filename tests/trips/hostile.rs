@@ -142,7 +142,7 @@ fn docker_archives_that_are_wrong() {
         "layer 0 of `c.json` is in the list or in the config, but not in both",
     );
     victim.refuses(
-        &docker(config(&[zeros.clone()]), usual()),
+        &docker(config(std::slice::from_ref(&zeros)), usual()),
         &format!("layer 0 of `c.json` has the diff id `{good}`, not `{zeros}`"),
     );
     victim.refuses(&whole[..2000], "malformed archive: it ends within a file");
