@@ -258,8 +258,12 @@ fn an_interrupted_build_leaves_nothing() {
 #[test]
 fn flags_that_cannot_be_honoured_are_refused() {
     let kiln = Kiln::new();
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (&["--sbom"], "error: `--sbom` is not supported yet\n"),
+        (
+            &["-t", "x@sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+            "error: `x@sha256:0000000000000000000000000000000000000000000000000000000000000000` cannot be given to an image",
+        ),
         (&["--output", "type=ocy,dest=x"], "error: unknown output type `ocy`\n"),
         (&["--network", "bridge"], "error: `--network=bridge` is not supported\n"),
         (

@@ -71,9 +71,9 @@ impl Inputs {
         let platforms = Platforms::wanted(request)?;
         let lowering = lowering_request(request)?;
         for name in request.outputs.iter().flat_map(|output| &output.names) {
-            reference(name)?;
+            new_name(name)?;
         }
-        let tags = request.tags.iter().map(|tag| reference(tag)).collect::<Checked<Vec<_>>>()?;
+        let tags = request.tags.iter().map(|tag| new_name(tag)).collect::<Checked<Vec<_>>>()?;
         for output in request.outputs.iter().filter(|output| output.push) {
             check_push(request, output)?;
         }
@@ -283,6 +283,21 @@ fn no_dockerfile(name: &str) -> Vec<Diagnostic> {
 
 fn reference(text: &str) -> Checked<Reference> {
     Reference::parse(text).map(Reference::or_latest).map_err(no_name)
+}
+
+/// Reads a name that the result is given.
+fn new_name(text: &str) -> Checked<Reference> {
+    let name = reference(text)?;
+    match name.can_be_given() {
+        true => Ok(name),
+        false => {
+            let message = format!(
+                "`{text}` cannot be given to an image: it is, or looks like, a name with a digest"
+            );
+            let hint = Some("give a name with a tag, or with none".to_owned());
+            Err(vec![Diagnostic::new(Blame::Input, message).hint(hint)])
+        }
+    }
 }
 
 fn no_name(error: ReferenceError) -> Vec<Diagnostic> {

@@ -1,6 +1,6 @@
 //! The files of an image archive, written as one tar or as a directory.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use super::archive::Target;
@@ -11,8 +11,8 @@ use crate::fs::{self, PathError};
 use crate::layer::Bundle;
 use crate::oci::Descriptor;
 use crate::registry::RegistryError;
-use crate::source::SourceError;
 use crate::source::blobs::Blobs;
+use crate::source::{Counted, SourceError};
 
 /// One file of an image archive.
 pub(super) struct Entry {
@@ -116,10 +116,10 @@ impl Writer<'_> {
                 EntryContent::Blob(blob) => {
                     let from =
                         self.place.open(blob).map_err(|error| BundleError::Read(error.into()))?;
-                    bundle.file(&entry.name, blob.size, from)
+                    self.watched(blob, from, |from| bundle.file(&entry.name, blob.size, from))
                 }
             };
-            written.map_err(BundleError::of)?;
+            written.map_err(|error| self.failed(error))?;
         }
         bundle.finish().map_err(BundleError::Write)
     }
@@ -160,9 +160,30 @@ impl Writer<'_> {
             return Ok(());
         }
         let mut file = Unfinished::at(place)?;
-        let copied = std::io::copy(&mut self.place.open(blob)?, &mut file);
-        copied.map_err(|error| BundleError::of(error).or_path(place))?;
+        let from = self.place.open(blob)?;
+        let copied = self.watched(blob, from, |from| std::io::copy(from, &mut file));
+        copied.map_err(|error| self.failed(error).or_path(place))?;
         file.persist()
+    }
+
+    /// Copies a blob; its progress is shown, and it ends when the user asks to stop.
+    fn watched<T>(
+        &self,
+        blob: &Descriptor,
+        from: Box<dyn Read + Send + '_>,
+        copy: impl FnOnce(&mut Counted<'_>) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        let Exporter { progress, cancel, .. } = self.exporter;
+        let what = &blob.digest.hex()[..12];
+        let report = |done| progress(what, done, blob.size);
+        copy(&mut Counted { inner: from, count: 0, report: &report, cancel })
+    }
+
+    fn failed(&self, error: std::io::Error) -> BundleError {
+        match self.exporter.cancel.is_canceled() {
+            true => BundleError::Read(ExportError::Canceled),
+            false => BundleError::of(error),
+        }
     }
 }
 

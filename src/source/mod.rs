@@ -19,6 +19,8 @@ mod unpacking;
 
 use std::path::PathBuf;
 
+pub(crate) use unpacking::Counted;
+
 use crate::diagnostic::Blame;
 use crate::fs::{PathError, full_disk};
 use crate::layer::LayerError;

@@ -139,11 +139,12 @@ impl Tee<'_> {
     }
 }
 
-pub(super) struct Counted<'a> {
-    pub(super) inner: Box<dyn Read + Send + 'a>,
-    pub(super) count: u64,
-    pub(super) report: &'a (dyn Fn(u64) + Sync),
-    pub(super) cancel: &'a Cancel,
+/// A reader that tells how far it is, and ends when the user asks to stop.
+pub(crate) struct Counted<'a> {
+    pub(crate) inner: Box<dyn Read + Send + 'a>,
+    pub(crate) count: u64,
+    pub(crate) report: &'a (dyn Fn(u64) + Sync),
+    pub(crate) cancel: &'a Cancel,
 }
 
 impl Read for Counted<'_> {
