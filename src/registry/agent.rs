@@ -164,6 +164,12 @@ impl AgentError {
         }
     }
 
+    /// Returns whether somebody was there and did not answer.
+    pub(super) fn is_silence(&self) -> bool {
+        let Self::Transport { source, .. } = self else { return false };
+        matches!(**source, ureq::Error::Timeout(Timeout::RecvResponse))
+    }
+
     /// Returns whether the same may go well a little later: a broken or late connection, not one refused.
     pub fn is_transient(&self) -> bool {
         match self {

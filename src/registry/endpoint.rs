@@ -34,6 +34,8 @@ impl Endpoint {
         match first.answers(agent) {
             Ok(true) => Ok(first),
             Ok(false) => Ok(second),
+            // Who listens and says nothing will not say more the other way.
+            Err(error) if error.is_silence() => Err(error),
             // The first error is the one to show: the second way is only a guess.
             Err(error) => match second.answers(agent) {
                 Ok(true) => Ok(second),

@@ -16,11 +16,15 @@ pub struct Retry {
     pub pause: Duration,
     /// The longest pause. A server that asks for a longer one is not asked again.
     pub longest: Duration,
+    /// How long the attempts at one request may take in all, pauses aside, before another is made.
+    pub patience: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 5, pause: Duration::from_secs(1), longest: Duration::from_secs(60) }
+        let seconds = Duration::from_secs;
+        // A server that only listens costs a whole timeout at every attempt.
+        Self { attempts: 5, pause: seconds(1), longest: seconds(60), patience: seconds(90) }
     }
 }
 
@@ -44,15 +48,21 @@ impl Retry {
         cancel: &Cancel,
         mut attempt: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut failures = 0;
+        let (mut failures, mut taken) = (0, Duration::ZERO);
         loop {
-            let error = match attempt() {
+            let began = Instant::now();
+            let result = attempt();
+            taken += began.elapsed();
+            let error = match result {
                 // Closed connections are how a wait ends when the user asks to stop.
                 Err(_) if cancel.is_canceled() => return Err(RegistryError::Canceled),
                 Err(error) if error.is_transient() => error,
                 done => return done,
             };
             failures += 1;
+            if taken >= self.patience {
+                return Err(error);
+            }
             let Some(pause) = self.pause_after(failures, error.retry_after()) else {
                 return Err(error);
             };
@@ -93,7 +103,8 @@ mod tests {
     #[test]
     fn pauses_double_and_servers_are_obeyed() {
         let seconds = Duration::from_secs;
-        let retry = Retry { attempts: 5, pause: seconds(1), longest: seconds(6) };
+        let retry =
+            Retry { attempts: 5, pause: seconds(1), longest: seconds(6), patience: seconds(1) };
         for (failures, wanted, expected) in [
             (1, None, Some(1)),
             (2, None, Some(2)),
@@ -106,6 +117,22 @@ mod tests {
             let pause = retry.pause_after(failures, wanted.map(seconds));
             assert_eq!(pause, expected.map(seconds), "{failures} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn attempts_end_with_the_patience() {
+        let tries = |patience| {
+            let retry = Retry { attempts: 3, pause: Duration::ZERO, patience, ..Retry::default() };
+            let mut tries = 0;
+            let busy = || {
+                tries += 1;
+                let (url, message) = (String::new(), String::new());
+                Err::<(), _>(RegistryError::Status { url, status: 503, message, retry_after: None })
+            };
+            assert!(retry.run(&Cancel::new(), busy).is_err());
+            tries
+        };
+        assert_eq!((tries(Duration::ZERO), tries(Duration::MAX)), (1, 3));
     }
 
     #[test]

@@ -137,7 +137,8 @@ fn client(chunk: u64) -> Client {
         slow: seconds(5),
     };
     let agent = Agent::new(AgentOptions { timeouts, ..AgentOptions::default() });
-    let retry = Retry { attempts: 5, pause: Duration::from_millis(1), longest: seconds(2) };
+    let (pause, longest) = (Duration::from_millis(1), seconds(2));
+    let retry = Retry { attempts: 5, pause, longest, ..Retry::default() };
     Client::new(Arc::new(agent), Options { retry, chunk, ..Options::default() })
 }
 

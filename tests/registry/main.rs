@@ -43,8 +43,8 @@ fn client_of(agent: AgentOptions, credential: Option<Credential>) -> Client {
         slow: short * 3,
     };
     let agent = Agent::new(AgentOptions { timeouts, ..agent });
-    let retry =
-        Retry { attempts: 3, pause: Duration::from_millis(5), longest: Duration::from_secs(2) };
+    let (pause, longest) = (Duration::from_millis(5), Duration::from_secs(2));
+    let retry = Retry { attempts: 3, pause, longest, ..Retry::default() };
     let credentials = Arc::new(move |_: &Reference| Ok(credential.clone()));
     Client::new(Arc::new(agent), Options { credentials, retry, ..Options::default() })
 }

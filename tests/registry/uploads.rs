@@ -69,7 +69,7 @@ fn blob() -> String {
 /// A client whose chunks have 3000 bytes.
 fn chunking() -> Client {
     let pause = std::time::Duration::from_millis(1);
-    let retry = Retry { attempts: 3, pause, longest: pause };
+    let retry = Retry { attempts: 3, pause, longest: pause, ..Retry::default() };
     let options = Options { retry, chunk: 3000, ..Options::default() };
     Client::new(Arc::new(Agent::new(AgentOptions::default())), options)
 }

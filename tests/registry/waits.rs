@@ -37,6 +37,17 @@ fn a_trickle_is_given_up() {
     assert!(fake.seen().len() <= 9);
 }
 
+#[test]
+fn whoever_listens_and_is_silent_is_not_asked_the_other_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let error = client(None).resolve(&reference(&format!("{host}/x"))).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot reach `http://{host}/v2/`"));
+    // One connection for each attempt, and none for a guess at TLS.
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 3);
+}
+
 /// A client that would wait for hours, and what stops it.
 fn patient() -> (Client, Cancel) {
     let (cancel, hours) = (Cancel::new(), Duration::from_secs(20_000));
