@@ -259,6 +259,11 @@ impl<R: Read> HashingReader<R> {
         Self { inner, hasher: Sha256Hasher::new(), read: 0 }
     }
 
+    /// Returns the digest of what was read so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().digest()
+    }
+
     /// Returns the inner reader, the hash in progress and the number of bytes.
     pub fn into_parts(self) -> (R, Sha256Hasher, u64) {
         (self.inner, self.hasher, self.read)

@@ -89,22 +89,27 @@ pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Reads a file, but no more of it than `limit` bytes, without marking it as read, as far as this user may ask for
 /// that; `None` if there is none.
 pub fn read_unmarked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    use rustix::fs::{Mode, OFlags};
-    use rustix::io::Errno;
-    let fail = PathError::of("read", path);
+    match open_unmarked(path) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            let read = file.take(limit).read_to_end(&mut bytes);
+            read.map_err(PathError::of("read", path))?;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file, no link, so that reading it does not mark it as read, as far as this user may ask for that.
+pub fn open_unmarked(path: &Path) -> Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
+    let opened = match open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(rustix::io::Errno::PERM) => open(path, flags, Mode::empty()),
         opened => opened,
     };
-    let file = match opened {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened.map_err(&fail)?,
-    };
-    let mut bytes = Vec::new();
-    let read = File::from(file).take(limit).read_to_end(&mut bytes);
-    read.map_err(PathError::of("read", path))?;
-    Ok(Some(bytes))
+    Ok(File::from(opened.map_err(PathError::of("open", path))?))
 }
 
 /// Opens a file for reading.

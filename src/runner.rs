@@ -41,6 +41,8 @@ pub struct Request {
     pub hostname: String,
     /// How registries are reached, if the image is not here.
     pub registry: Settings,
+    /// How many bytes the store may have once an image was pulled.
+    pub keep_storage: Option<u64>,
 }
 
 fn input(message: impl Into<String>, hint: Option<String>) -> Vec<Diagnostic> {
@@ -51,10 +53,20 @@ fn machine(error: &dyn std::error::Error) -> Vec<Diagnostic> {
     vec![Diagnostic::new(Blame::Machine, error.to_string()).causes_of(error)]
 }
 
+/// How it went.
+#[derive(Debug, Clone, Copy)]
+pub struct Ran {
+    /// How the process ended.
+    pub exit: Exit,
+    /// Whether the store was written to, so that it should be settled ([`crate::store::settle`]).
+    pub wrote: bool,
+}
+
 /// Runs an image's process on kiln's own input and output, to its end.
-pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> {
+pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
     let failed = |error: ImagesError| vec![Diagnostic::from(error)];
     let library = Library::open(&request.state, &request.registry, cancel).map_err(failed)?;
+    let library = library.capped(request.keep_storage);
     let store = library.store();
     let (image, fetched) = library.ready(&request.image).map_err(failed)?;
     let config = &image.config.config;
@@ -93,7 +105,8 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Exit, Vec<Diagnostic>> 
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
     let exit = sandbox.run(&spec, Io::Inherit, cancel);
     upper.discard();
-    exit.map_err(|error| {
+    let wrote = store.has_written();
+    exit.map(|exit| Ran { exit, wrote }).map_err(|error| {
         vec![
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error),
         ]

@@ -166,9 +166,9 @@ struct Session {
 }
 
 impl Session {
-    /// Opens the local store for commands that ask no registry.
+    /// Opens the local store for commands that only look.
     fn library(&self) -> Result<Library, Diagnostic> {
-        library_at(&self.state_root()?)
+        Ok(library_at(&self.state_root()?)?.unmarked())
     }
 
     /// Returns how registries are reached, and says what the user should be warned of.

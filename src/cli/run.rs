@@ -10,7 +10,7 @@ use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::network::RegistryFlags;
-use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say};
+use super::{Done, Failure, INIT, Session, build, enter_sandbox, settle};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -61,7 +61,11 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     for signal in [SIGINT, SIGQUIT] {
         let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
     }
-    match runner::run(&request, &Cancel::new())?.code() {
+    let ran = runner::run(&request, &Cancel::new())?;
+    if ran.wrote {
+        settle::in_background(&request.state);
+    }
+    match ran.exit.code() {
         0 => Ok(()),
         code => Err(Failure::Code(code)),
     }
@@ -73,10 +77,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         true => Some(text.clone()),
         false => environment.get(text).map(|value| format!("{text}={value}")),
     };
-    let (registry, warnings) = flags.reach.settings(session)?;
-    for warning in &warnings {
-        say(&report::warning(warning, &session.terminal));
-    }
+    let registry = session.registry(&flags.reach)?;
     Ok(Request {
         state: session.state_root()?,
         init: PathBuf::from(INIT),
@@ -92,6 +93,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
         hostname: flags.hostname.clone(),
         registry,
+        keep_storage: session.config()?.keep_storage,
     })
 }
 

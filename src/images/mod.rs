@@ -74,6 +74,13 @@ impl Library {
         Ok(Self { store: Store::open(state)?, web, cancel: cancel.clone(), cap: None })
     }
 
+    /// The same, in which looking at an image does not count as using it.
+    #[must_use]
+    pub fn unmarked(self) -> Self {
+        self.store.leave_no_marks();
+        self
+    }
+
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store

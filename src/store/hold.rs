@@ -36,6 +36,8 @@ struct State {
     made: BTreeSet<String>,
     /// Bytes of records that it wrote.
     records: u64,
+    /// Whether what is found does not count as used.
+    leaves_no_marks: bool,
     /// The lease could not be written, so the guard is kept until the process ends: nothing is collected meanwhile.
     is_stuck: bool,
 }
@@ -119,17 +121,19 @@ impl Store {
         if state.held.contains(place) {
             return path.exists();
         }
-        let is_there = match touch(&path) {
-            Ok(()) => true,
-            // Whoever may not mark it can still use it.
-            Err(_) => path.exists(),
-        };
+        // Whoever may not mark it can still use it.
+        let is_there = !state.leaves_no_marks && touch(&path).is_ok() || path.exists();
         if is_there {
             note(&mut state, place);
         }
         drop(state);
         drop(guard);
         is_there
+    }
+
+    /// From now on nothing that is found counts as used: for whoever only looks.
+    pub fn leave_no_marks(&self) {
+        self.holds.state().leaves_no_marks = true;
     }
 
     /// Puts something at `place`, a path beneath the root, by calling `put`, and holds it.

@@ -59,6 +59,22 @@ fn age(kiln: &Kiln, hours: u64) {
 }
 
 #[test]
+fn looking_is_not_using() {
+    let kiln = Kiln::new();
+    ok(kiln.build(&format!("{BASE}RUN echo old > /old\n"), &["-t", "old"]));
+    age(&kiln, 48);
+    let old = || listed(&kiln, &["--filter", "until=24h", "--filter", "type=image"]).len();
+    let all = old();
+    assert!(all > 0);
+    for args in [&["images"][..], &["inspect", "old"], &["history", "old"]] {
+        ok(kiln.run(args));
+        assert_eq!(old(), all, "{args:?}");
+    }
+    ok(kiln.run(&["run", "old", "true"]));
+    assert!(old() < all);
+}
+
+#[test]
 fn only_what_is_old_or_of_a_kind() {
     let kiln = Kiln::new();
     ok(kiln.build(&format!("{BASE}RUN echo old > /old\n"), &[]));
