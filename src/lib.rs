@@ -13,7 +13,7 @@
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
 //! 1 dockerfile dockerignore oci sandbox
-//! 0 digest event diagnostic fs parallel wildcard
+//! 0 digest event diagnostic fs ownership parallel wildcard
 //! ```
 
 pub mod builder;
@@ -31,6 +31,7 @@ pub mod images;
 pub mod layer;
 pub mod lint;
 pub mod oci;
+pub mod ownership;
 pub mod parallel;
 pub mod registry;
 pub mod runner;

@@ -11,7 +11,7 @@ use crate::registry::Settings;
 use crate::sandbox::spec::{Network, Process, Rlimit, Root, Security, Spec};
 use crate::sandbox::{Emulators, Exit, Io, Namespaces, Sandbox};
 use crate::snapshot::Snapshots;
-use crate::snapshot::upper::Upper;
+use crate::snapshot::upper::{Upper, owned_below};
 use crate::solve::user;
 
 /// What is to be run.
@@ -87,6 +87,7 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
     let workdir = request.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
     let spec = Spec {
         root: Root::Overlay { lower, upper: upper.files.clone(), work: upper.work.clone() },
+        owned_below: owned_below(&fetched.tree),
         // A label may be wrong: what cannot be run is found out when it is executed.
         mounts: Emulators::of_this_machine().mounts(&image.config.architecture).unwrap_or_default(),
         process: Process {
@@ -106,7 +107,7 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
     let exit = sandbox.run(&spec, Io::Inherit, cancel);
     upper.discard();
     let wrote = store.has_written();
-    exit.map(|exit| Ran { exit, wrote }).map_err(|error| {
+    exit.map(|ended| Ran { exit: ended.exit, wrote }).map_err(|error| {
         vec![
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error),
         ]

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use super::diff::is_overlay_xattr;
+use super::diff::is_internal_xattr;
 use super::edit::Edit;
 use super::error::{LayerError, Result};
 use super::node::{Node, NodeKind, Origin};
@@ -108,7 +108,7 @@ impl<'a> Extraction<'a> {
             Marker::Gone(name) => self.whiteout(&beneath(name)?),
             Marker::None | Marker::Ignored | Marker::Invalid => {
                 let path = beneath(name)?;
-                entry.xattrs.retain(|name, _| !is_overlay_xattr(name) && is_xattr(name));
+                entry.xattrs.retain(|name, _| !is_internal_xattr(name) && is_xattr(name));
                 self.place(&path, &entry, reader)
             }
         }

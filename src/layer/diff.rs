@@ -140,11 +140,16 @@ fn tidy(found: &mut Found) {
         *inode = None;
     }
     if let Found::Directory { meta, .. } | Found::Other { meta, .. } = found {
-        meta.xattrs.retain(|name, _| !is_overlay_xattr(name));
+        meta.xattrs.retain(|name, _| !is_internal_xattr(name));
     }
 }
 
-/// Returns whether an attribute is overlayfs's own, which neither a layer nor an image may have a say in.
+/// Returns whether an attribute is overlayfs's or kiln's own, which neither a layer nor an image may have a say in.
+pub(super) fn is_internal_xattr(name: &[u8]) -> bool {
+    is_overlay_xattr(name) || name == crate::ownership::ATTRIBUTE.as_bytes()
+}
+
+/// Returns whether an attribute is overlayfs's own.
 pub fn is_overlay_xattr(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }

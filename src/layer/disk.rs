@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::contents::BENEATH;
 use super::{Kind, Metadata, TreePath};
 use crate::fs::{PathError, Result};
+use crate::ownership::{Device, Ownership};
 
 /// In which namespace overlayfs looks for its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,12 +136,17 @@ impl Disk {
             Kind::Directory => return self.mkdir(path),
             Kind::File { .. } | Kind::Hardlink { .. } => return Ok(()),
         };
-        let device = rustix::fs::makedev(device.0, device.1);
+        let (major, minor) = device;
+        let device = rustix::fs::makedev(major, minor);
         let made = self.at("create the device", path, |dir, name| {
             match rustix::fs::mknodat(dir, name, file_type, Mode::RUSR, device) {
                 Err(Errno::PERM) => {
-                    let file = FileType::RegularFile;
-                    rustix::fs::mknodat(dir, name, file, Mode::empty(), 0)
+                    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                    let file = rustix::fs::openat(dir, name, flags, Mode::WUSR)?;
+                    let is_block = file_type == FileType::BlockDevice;
+                    let device = Some(Device { is_block, major, minor });
+                    let owned = Ownership { uid: meta.uid, gid: meta.gid, device };
+                    owned.write_open(&file).map(drop)
                 }
                 made => made,
             }
@@ -237,8 +243,13 @@ impl Disk {
             && stat.st_gid != UNMAPPED;
         let chown = self.flavour.owners == Owners::Recorded && !is_owned;
         if chown {
-            rustix::fs::fchown(fd, Some(owner(meta)), Some(group(meta)))
-                .map_err(fail("change the owner of"))?;
+            match rustix::fs::fchown(fd, Some(owner(meta)), Some(group(meta))) {
+                Err(Errno::INVAL) => say_owner(fd, meta),
+                changed => changed,
+            }
+            .map_err(fail("change the owner of"))?;
+        } else if self.flavour.owners == Owners::Invoker && (meta.uid, meta.gid) != (0, 0) {
+            say_owner(fd, meta).map_err(fail("note the owner of"))?;
         }
         for (name, value) in &meta.xattrs {
             let set = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
@@ -270,7 +281,11 @@ impl Disk {
         self.at("describe", path, |dir, name| {
             if owners == Owners::Recorded {
                 let (uid, gid) = (Some(owner(meta)), Some(group(meta)));
-                rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+                match rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+                    // No id of this user namespace: it is in the changes only.
+                    Err(Errno::INVAL) => {}
+                    changed => changed?,
+                }
             }
             if let Some(mode) = mode {
                 // Only of what has just been made here as no link.
@@ -290,6 +305,12 @@ impl Disk {
 
 const fn mode(meta: &Metadata) -> Mode {
     Mode::from_bits_truncate(meta.mode & 0o7777)
+}
+
+/// Writes down an owner that the disk cannot hold. Where not even that can be held, it is in the changes only.
+fn say_owner(fd: BorrowedFd<'_>, meta: &Metadata) -> rustix::io::Result<()> {
+    let owned = Ownership { uid: meta.uid, gid: meta.gid, device: None };
+    owned.write_open(fd).map(drop)
 }
 
 fn owner(meta: &Metadata) -> rustix::fs::Uid {

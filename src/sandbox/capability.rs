@@ -28,7 +28,7 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
 
 /// Becomes `user` with the default capabilities: all of them for root, none for anyone else, and no program that the
 /// command starts can get more.
-pub(super) fn drop_to_default(user: &User, setgroups: Setgroups) -> Result<()> {
+pub(super) fn drop_to_default(user: &User, becoming: Becoming) -> Result<()> {
     let fail = || "drop capabilities".to_owned();
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
@@ -43,17 +43,17 @@ pub(super) fn drop_to_default(user: &User, setgroups: Setgroups) -> Result<()> {
     }
     clear_ambient_capability_set().map_err(refused(fail))?;
     let held = rustix::thread::capabilities(None).map_err(refused(fail))?.permitted;
-    become_user(user, setgroups)?;
+    become_user(user, becoming)?;
     let wanted = if user.uid == 0 { held & DEFAULT } else { CapabilitySet::empty() };
     set(wanted, CapabilitySet::empty()).map_err(refused(fail))
 }
 
 /// Becomes `user` with everything that kiln itself may do, for it and all that it starts.
-pub(super) fn keep_all(user: &User, setgroups: Setgroups) -> Result<()> {
+pub(super) fn keep_all(user: &User, becoming: Becoming) -> Result<()> {
     let fail = || "keep capabilities".to_owned();
     let held = rustix::thread::capabilities(None).map_err(refused(fail))?.permitted;
     set_keep_capabilities(true).map_err(refused(fail))?;
-    become_user(user, setgroups)?;
+    become_user(user, becoming)?;
     set(held, held).map_err(refused(fail))?;
     for capability in held {
         configure_capability_in_ambient_set(capability, true).map_err(refused(fail))?;
@@ -61,24 +61,29 @@ pub(super) fn keep_all(user: &User, setgroups: Setgroups) -> Result<()> {
     Ok(())
 }
 
-/// Whether supplementary groups can be set: in a user namespace with a single id they cannot.
+/// How a process becomes a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setgroups {
-    /// They can.
-    Allowed,
-    /// The kernel refuses every change.
-    Denied,
+pub(super) enum Becoming {
+    /// As everywhere.
+    Whole,
+    /// Without supplementary groups, which a user namespace with a single id does not let anybody set.
+    ButGroups,
+    /// It stays who it is: a supervisor tells it otherwise.
+    Supervised,
 }
 
 fn set(held: CapabilitySet, inheritable: CapabilitySet) -> rustix::io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: held, permitted: held, inheritable })
 }
 
-fn become_user(user: &User, setgroups: Setgroups) -> Result<()> {
+fn become_user(user: &User, becoming: Becoming) -> Result<()> {
+    if becoming == Becoming::Supervised {
+        return Ok(());
+    }
     let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     // A list of nothing but the group itself changes nothing that a command could tell.
     let redundant = user.groups.iter().all(|gid| *gid == user.gid);
-    if setgroups == Setgroups::Allowed || !redundant {
+    if becoming == Becoming::Whole || !redundant {
         let fail = || format!("set the supplementary groups {:?}", user.groups);
         set_thread_groups(&groups).map_err(refused(fail))?;
     }

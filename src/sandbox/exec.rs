@@ -4,19 +4,21 @@ use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, chownat, fchown, mkdir, open};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, chdir, setsid};
 
-use super::capability::{Setgroups, drop_to_default, keep_all};
+use super::capability::{Becoming, drop_to_default, keep_all};
 use super::foreign::{Remedy, foreign_cpu};
-use super::seccomp::default_filter;
+use super::seccomp::{asking_filter, default_filter};
 use super::spec::{Process, Rlimit, Security, Spec};
-use super::sys;
 use super::userns::{GID_MAP, UID_MAP, is_mapped};
-use super::wire::{Failure, Result, Setting, refused, refused_at};
+use super::wire::{Failure, Result, Scope, Setting, refused, refused_at};
+use super::{supervise, sys};
+use crate::ownership::Ownership;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -32,13 +34,13 @@ pub(super) struct Prepared<'a> {
     args: Vec<CString>,
     env: Vec<CString>,
     candidates: Vec<CString>,
-    setgroups: Setgroups,
+    becoming: Becoming,
 }
 
 /// Works everything out; the root is the new one already.
 pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
     let process = &spec.process;
-    if setting.user_namespace {
+    if setting.user_namespace && setting.scope != Scope::Everything {
         check_ids(process)?;
     }
     enter_directory(process)?;
@@ -46,12 +48,12 @@ pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
     let Some(command) = process.args.first() else {
         return Err(Failure::Invalid("the command is empty".to_owned()));
     };
-    let setgroups = if setting.user_namespace
+    let becoming = if setting.user_namespace
         && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
     {
-        Setgroups::Denied
+        Becoming::ButGroups
     } else {
-        Setgroups::Allowed
+        Becoming::Whole
     };
     Ok(Prepared {
         spec,
@@ -59,7 +61,7 @@ pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
         candidates: candidates(command, &env)?,
         args: terminated(&process.args)?,
         env: terminated(&env)?,
-        setgroups,
+        becoming,
     })
 }
 
@@ -75,15 +77,16 @@ fn check_ids(process: &Process) -> Result<()> {
     }
 }
 
-/// Becomes the command. Returns how it failed before that; a command that cannot be executed ends the process.
-pub(super) fn become_command(command: &Prepared<'_>) -> Failure {
-    match give_up_rights(command) {
+/// Becomes the command; behind `door` waits a supervisor, if there is one. Returns how it failed before that; a command
+/// that cannot be executed ends the process.
+pub(super) fn become_command(command: &Prepared<'_>, door: Option<UnixStream>) -> Failure {
+    match give_up_rights(command, door) {
         Ok(()) => sys::exit_now(execute(command)),
         Err(failure) => failure,
     }
 }
 
-fn give_up_rights(command: &Prepared<'_>) -> Result<()> {
+fn give_up_rights(command: &Prepared<'_>, door: Option<UnixStream>) -> Result<()> {
     let process = &command.spec.process;
     if !command.setting.foreground {
         // A group of its own: signals that it sends to its group reach nobody else.
@@ -96,17 +99,41 @@ fn give_up_rights(command: &Prepared<'_>) -> Result<()> {
     for limit in &process.rlimits {
         set_limit(limit)?;
     }
+    // Before the rights to install it are gone; everything that follows is allowed by it.
+    let becoming = match install_filter(command, door)? {
+        true if command.setting.scope == Scope::Everything => Becoming::Supervised,
+        _ => command.becoming,
+    };
     match command.spec.security {
-        Security::Default => {
-            // Before the rights to install it are gone; everything that follows is allowed by it.
-            let filter = default_filter();
-            sys::install_filter(&filter)
-                .map_err(refused(|| "install the system call filter".to_owned()))?;
-            drop_to_default(&process.user, command.setgroups)?;
-        }
-        Security::Insecure => keep_all(&process.user, command.setgroups)?,
+        Security::Default => drop_to_default(&process.user, becoming)?,
+        Security::Insecure => keep_all(&process.user, becoming)?,
     }
     sys::reset_signals().map_err(refused(|| "reset the signals".to_owned()))
+}
+
+/// Installs the filter that the command is to have, if any; returns whether there is a supervisor now.
+fn install_filter(command: &Prepared<'_>, door: Option<UnixStream>) -> Result<bool> {
+    let fail = || "install the system call filter".to_owned();
+    let rules = supervise::rules(command.setting.scope);
+    let filter = |rules| match command.spec.security {
+        Security::Default => default_filter(rules),
+        Security::Insecure => asking_filter(rules),
+    };
+    if let Some(door) = door {
+        match sys::install_asking_filter(&filter(&rules)) {
+            Ok(listener) => {
+                let given = supervise::hand_over(&listener, &door);
+                given.map_err(refused(|| "reach the supervisor".to_owned()))?;
+                return Ok(true);
+            }
+            // An old kernel, or a supervisor around kiln: there can be only one.
+            Err(_) => check_ids(&command.spec.process)?,
+        }
+    }
+    if command.spec.security == Security::Default {
+        sys::install_filter(&filter(&[])).map_err(refused(fail))?;
+    }
+    Ok(false)
 }
 
 /// Lets the user open /dev/stdout and /dev/stderr again by name. Refused for ids that are not mapped: no loss.
@@ -238,19 +265,26 @@ fn enter_directory(process: &Process) -> Result<()> {
     for part in cwd.components() {
         path.push(part);
         match mkdir(&path, Mode::from_raw_mode(0o755)) {
-            Ok(()) => chownat(
-                rustix::fs::CWD,
-                &path,
-                Some(uid),
-                Some(gid),
-                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-            )
-            .map_err(refused_at("make the working directory", &path))?,
+            Ok(()) => {
+                give(&path, (uid, gid)).map_err(refused_at("make the working directory", &path))?
+            }
             Err(Errno::EXIST) => {}
             Err(error) => return Err(refused_at("make the working directory", &path)(error)),
         }
     }
     chdir(cwd).map_err(fail())
+}
+
+/// Gives a directory that was just made to its user.
+fn give(path: &Path, (uid, gid): (Uid, Gid)) -> rustix::io::Result<()> {
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    match chownat(rustix::fs::CWD, path, Some(uid), Some(gid), flags) {
+        // No id of this user namespace.
+        Err(Errno::INVAL) => {
+            Ownership { uid: uid.as_raw(), gid: gid.as_raw(), device: None }.write(path).map(drop)
+        }
+        changed => changed,
+    }
 }
 
 fn set_limit(limit: &Rlimit) -> Result<()> {

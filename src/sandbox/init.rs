@@ -4,8 +4,9 @@
 //! namespace. It ends everything when kiln asks or dies: both close the socket. When pid 1 is gone, so is every
 //! process and mount; the keeper then removes what was made in the root and reports.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -27,9 +28,10 @@ use super::exec::{Prepared, become_command, prepare};
 use super::mount::{Mounter, nodev};
 use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_directory};
 use super::spec::{Network, Root, Security, Spec};
+use super::supervise::Supervisor;
 use super::target::{CopiedUp, Stub, Targets, remove_made};
-use super::wire::{Failure, Note, Order, Report, Result, Setting, refused};
-use super::{Exit, dev, kernel, sys};
+use super::wire::{Failure, Note, Order, Report, Result, Scope, Setting, refused, send};
+use super::{Ended, Exit, dev, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
 pub fn init_main() -> u8 {
@@ -143,21 +145,25 @@ fn attend(
 
 fn conclude(spec: &Spec, notes: &[u8]) -> Result<Report> {
     let (mut stubs, mut copied_up): (Vec<Stub>, Vec<CopiedUp>) = Default::default();
-    let mut report = Report::Vanished;
+    let mut owned = HashMap::new();
+    let (mut failed, mut exited) = (None, None);
     // The last line may be cut off if the process was killed.
     for line in notes.split(|&byte| byte == b'\n') {
         match serde_json::from_slice(line) {
             Ok(Note::Made(stub)) => stubs.push(stub),
             Ok(Note::CopiedUp(dir)) => copied_up.push(dir),
-            Ok(Note::Failed(failure)) => report = Report::Failed(failure),
-            Ok(Note::Exited(exit)) if matches!(report, Report::Vanished) => {
-                report = Report::Exited(exit);
-            }
-            Ok(Note::Exited(_)) | Err(_) => {}
+            Ok(Note::Owned(it)) => drop(owned.insert(it.origin, it)),
+            Ok(Note::Failed(failure)) => failed = Some(failure),
+            Ok(Note::Exited(exit)) => exited = Some(exit),
+            Err(_) => {}
         }
     }
     remove_made(changes(spec), &stubs, &copied_up)?;
-    Ok(report)
+    Ok(match (failed, exited) {
+        (Some(failure), _) => Report::Failed(failure),
+        (None, Some(exit)) => Report::Exited(Ended { exit, owned: owned.into_values().collect() }),
+        (None, None) => Report::Vanished,
+    })
 }
 
 /// The host's directory in which changes to the root appear.
@@ -184,12 +190,6 @@ fn be_first(order: &Order, mut notes: File) -> ! {
     sys::exit_now(u8::from(sent.is_err()))
 }
 
-fn send(notes: &mut File, note: &Note) -> io::Result<()> {
-    let mut line = serde_json::to_vec(note)?;
-    line.push(b'\n');
-    notes.write_all(&line)
-}
-
 fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(refused(|| "tie the first process to the keeper".to_owned()))?;
@@ -203,7 +203,7 @@ fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
         sys::bring_loopback_up().map_err(refused(|| "bring the loopback device up".to_owned()))?;
     }
     let noted = |error: io::Error| refused::<io::Error>(|| "note a mount point".to_owned())(error);
-    let (root, stubs, copied_up) = furnish(spec, setting)?;
+    let (root, upper, stubs, copied_up) = furnish(spec, setting)?;
     for stub in stubs {
         send(notes, &Note::Made(stub)).map_err(noted)?;
     }
@@ -215,16 +215,37 @@ fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
     rustix::system::sethostname(spec.hostname.as_bytes())
         .map_err(refused(|| format!("set the host name `{}`", spec.hostname)))?;
     let command = prepare(spec, setting)?;
+    let supervisor = supervisor(spec, setting, upper, notes)?;
     // Keeps kiln's memory and its program file out of the command's reach.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(refused(|| "protect the first process".to_owned()))?;
-    run(&command, notes)
+    run(&command, supervisor, notes)
 }
 
-/// Makes the new root with everything in it; returns it and what has to be removed later.
-fn furnish(spec: &Spec, setting: Setting) -> Result<(OwnedFd, Vec<Stub>, Vec<CopiedUp>)> {
+/// Prepares what does the kernel's part where the kernel cannot.
+fn supervisor(
+    spec: &Spec,
+    setting: Setting,
+    upper: Option<OwnedFd>,
+    notes: &File,
+) -> Result<Option<Supervisor>> {
+    if setting.scope == Scope::Nothing {
+        return Ok(None);
+    }
+    let below = spec.owned_below.iter().map(|(path, uid, gid)| (path.clone(), (*uid, *gid)));
+    let below: HashMap<_, _> = below.collect();
+    let made = notes
+        .try_clone()
+        .and_then(|notes| Supervisor::new(&spec.process.user, below, upper, notes));
+    made.map(Some).map_err(refused(|| "prepare the supervisor".to_owned()))
+}
+
+/// Makes the new root with everything in it.
+fn furnish(spec: &Spec, setting: Setting) -> Result<Furnished> {
     make_private()?;
     let (mut bench, root, upper) = make_root(spec, setting)?;
+    let changes = upper.as_ref().map(|upper| upper.try_clone()).transpose();
+    let changes = changes.map_err(refused(|| "look at the new root".to_owned()))?;
     let targets = Targets::new(root, upper);
     let mut targets = targets.map_err(refused(|| "look at the new root".to_owned()))?;
     kernel::mount_proc(&mut targets)?;
@@ -238,8 +259,13 @@ fn furnish(spec: &Spec, setting: Setting) -> Result<(OwnedFd, Vec<Stub>, Vec<Cop
     for mount in &spec.mounts {
         mounter.mount(mount)?;
     }
-    targets.finish().map_err(refused(|| "look at the mount points".to_owned()))
+    let (root, stubs, copied_up) =
+        targets.finish().map_err(refused(|| "look at the mount points".to_owned()))?;
+    Ok((root, changes, stubs, copied_up))
 }
+
+/// The new root, where changes to it appear if that is elsewhere, and what has to be removed later.
+type Furnished = (OwnedFd, Option<OwnedFd>, Vec<Stub>, Vec<CopiedUp>);
 
 fn make_root(spec: &Spec, setting: Setting) -> Result<(Workbench, OwnedFd, Option<OwnedFd>)> {
     let attributes: MountAttrFlags = nodev(spec.security);
@@ -260,17 +286,35 @@ fn make_root(spec: &Spec, setting: Setting) -> Result<(Workbench, OwnedFd, Optio
     }
 }
 
-fn run(command: &Prepared<'_>, notes: &mut File) -> Result<Exit> {
+fn run(command: &Prepared<'_>, supervisor: Option<Supervisor>, notes: &mut File) -> Result<Exit> {
     umask(Mode::from_raw_mode(0o022));
+    let door = supervisor.map(supervise).transpose();
+    let door = door.map_err(refused(|| "start the supervisor".to_owned()))?;
     match sys::fork().map_err(refused(|| "start the command".to_owned()))? {
         sys::Side::Child => {
-            let failure = become_command(command);
+            let failure = become_command(command, door);
             let sent = send(notes, &Note::Failed(failure));
             sys::exit_now(u8::from(sent.is_err()))
         }
         sys::Side::Parent(child) => {
+            drop(door);
             reap(child).map_err(refused(|| "wait for the command".to_owned()))
         }
+    }
+}
+
+/// Starts the supervisor; returns how it is given what it supervises.
+fn supervise(supervisor: Supervisor) -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    match sys::fork()? {
+        sys::Side::Child => {
+            drop(ours);
+            let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                supervisor.serve(&theirs)
+            }));
+            sys::exit_now(u8::from(!matches!(served, Ok(Ok(())))))
+        }
+        sys::Side::Parent(_) => Ok(ours),
     }
 }
 

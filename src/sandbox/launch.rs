@@ -19,7 +19,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use super::socket::StandIns;
 use super::spec::Spec;
 use super::wire::{Failure, OrderRef, Report, Setting};
-use super::{Error, Exit, Io, Sandbox, userns};
+use super::{Ended, Error, Exit, Io, Sandbox, userns};
 use crate::event::{Cancel, Stream};
 
 /// How often a running command is interrupted to see whether it was canceled.
@@ -50,12 +50,15 @@ impl Namespaces {
 }
 
 impl Sandbox for Namespaces {
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Exit, Error> {
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error> {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
-        let setting =
-            Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
+        let setting = Setting {
+            foreground: matches!(io, Io::Inherit),
+            user_namespace: userns::is_inside(),
+            scope: userns::scope(),
+        };
         let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
         let (ours, theirs) = UnixStream::pair().map_err(talking)?;
         let child = self.spawn(theirs, &io)?;
@@ -76,11 +79,12 @@ impl Sandbox for Namespaces {
             return Err(Error::Canceled);
         }
         match serde_json::from_slice(&said) {
-            Ok(Report::Exited(Exit::Signal { number, .. })) => {
-                let out_of_memory = number == libc::SIGKILL && memory_kills() > kills;
-                Ok(Exit::Signal { number, out_of_memory })
+            Ok(Report::Exited(mut ended)) => {
+                if let Exit::Signal { number, out_of_memory } = &mut ended.exit {
+                    *out_of_memory = *number == libc::SIGKILL && memory_kills() > kills;
+                }
+                Ok(ended)
             }
-            Ok(Report::Exited(exit)) => Ok(exit),
             Ok(Report::Failed(failure)) => Err(failure.into()),
             Ok(Report::Vanished) => {
                 Err(Error::Lost { status: "its first process was killed".to_owned() })

@@ -32,6 +32,7 @@ mod seccomp;
 mod seccomp_table;
 mod socket;
 pub mod spec;
+mod supervise;
 mod sys;
 mod target;
 mod userns;
@@ -43,6 +44,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Cancel, Stream};
+use crate::ownership::Owned;
 
 pub use foreign::{Emulators, ForeignError, Lack};
 pub use init::init_main;
@@ -58,7 +60,7 @@ pub trait Sandbox: Send + Sync {
     ///
     /// A command that cannot be found ends with code 127, one that cannot be executed with 126, both with a line
     /// on its standard error, as with a shell.
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Exit, Error>;
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error>;
 }
 
 /// Where a command's input comes from and its output goes.
@@ -81,6 +83,15 @@ pub enum Exit {
         /// Whether the kernel killed something for lack of memory while the command ran: it may have been this.
         out_of_memory: bool,
     },
+}
+
+/// A command that ran to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How it ended.
+    pub exit: Exit,
+    /// Whose links and pipes are that it left, as far as their inodes cannot say.
+    pub owned: Vec<Owned>,
 }
 
 impl Exit {

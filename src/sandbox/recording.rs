@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::spec::Spec;
-use super::{Error, Exit, Io, Sandbox};
+use super::{Ended, Error, Exit, Io, Sandbox};
 use crate::event::{Cancel, Stream};
 
 /// What a script may write to: the command's output.
@@ -39,14 +39,15 @@ impl Recording {
 }
 
 impl Sandbox for Recording {
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Exit, Error> {
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error> {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
         self.specs.lock().unwrap_or_else(PoisonError::into_inner).push(spec.clone());
-        match io {
+        let exit = match io {
             Io::Inherit => (self.script)(spec, &mut |_, _| {}),
             Io::Piped(sink) => (self.script)(spec, sink),
-        }
+        };
+        exit.map(|exit| Ended { exit, owned: Vec::new() })
     }
 }

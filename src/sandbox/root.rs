@@ -20,6 +20,7 @@ use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root};
 
 use super::sys;
 use super::wire::{Failure, Result, refused, refused_at};
+use crate::ownership::Ownership;
 
 /// Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
 const OVERLAY: [(&str, &str); 3] =
@@ -177,7 +178,13 @@ impl Workbench {
             std::fs::File::from(openat(&self.tree, name, flags, Mode::from_raw_mode(0o600))?);
         file.write_all(content)?;
         if (uid, gid) != (0, 0) {
-            fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            match fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+                // No id of this user namespace.
+                Err(Errno::INVAL) => {
+                    Ownership { uid, gid, device: None }.write_open(&file)?;
+                }
+                changed => changed?,
+            }
         }
         fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
         Ok(self.place(name)?)

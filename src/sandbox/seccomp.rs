@@ -21,6 +21,47 @@ enum Verdict {
     UnlessEqual(u32, &'static [u32]),
     /// Allowed only if the argument is one of these.
     OnlyEqual(u32, &'static [u32]),
+    /// Somebody else is asked.
+    Ask,
+    /// Somebody else is asked if one of these bits is set in the argument; else it is allowed.
+    AskIfBits(u32, u32),
+    /// Somebody else is asked if the argument is this; else it is allowed.
+    AskIfEqual(u32, u32),
+    /// Somebody else is asked if the argument or the one after it is not below this; else it is allowed.
+    AskIfEitherReaches(u32, u32),
+}
+
+/// A call that somebody else is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Its number on the machine's own architecture.
+    pub(super) number: u32,
+    /// When.
+    pub(super) when: When,
+}
+
+/// When a call is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum When {
+    /// Each time.
+    Always,
+    /// If one of these bits (second) is set in an argument (first, from 0).
+    Bits(u32, u32),
+    /// If an argument (first, from 0) is this.
+    Equal(u32, u32),
+    /// If an argument (first, from 0) or the one after it is not below this.
+    EitherReaches(u32, u32),
+}
+
+impl Rule {
+    const fn verdict(self) -> Verdict {
+        match self.when {
+            When::Always => Verdict::Ask,
+            When::Bits(argument, bits) => Verdict::AskIfBits(argument, bits),
+            When::Equal(argument, value) => Verdict::AskIfEqual(argument, value),
+            When::EitherReaches(argument, value) => Verdict::AskIfEitherReaches(argument, value),
+        }
+    }
 }
 
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
@@ -36,12 +77,13 @@ const LAST_CALL: u32 = 500;
 const NUMBER_OFFSET: u32 = 0;
 const ARCH_OFFSET: u32 = 4;
 
-/// Returns the default filter's program.
-pub(super) fn default_filter() -> Vec<sock_filter> {
+/// Returns the default filter's program; what it allows and `asked` has is asked about.
+pub(super) fn default_filter(asked: &[Rule]) -> Vec<sock_filter> {
     let mut program = vec![load(ARCH_OFFSET)];
-    for table in tables() {
+    for (index, table) in tables().iter().enumerate() {
         let mut code = vec![load(NUMBER_OFFSET)];
-        code.extend(tree(&segments(table)));
+        // The machine's own architecture comes first.
+        code.extend(tree(&segments(table, if index == 0 { asked } else { &[] })));
         let over = u32::try_from(code.len()).expect("a table has some hundred instructions");
         program.push(jump(libc::BPF_JEQ, table.audit_arch, 1, 0));
         program.push(jump(libc::BPF_JA, over, 0, 0));
@@ -51,8 +93,22 @@ pub(super) fn default_filter() -> Vec<sock_filter> {
     program
 }
 
+/// Returns a filter that refuses nothing and asks about what `asked` has.
+pub(super) fn asking_filter(asked: &[Rule]) -> Vec<sock_filter> {
+    let mut code = vec![load(NUMBER_OFFSET)];
+    let runs = asked.iter().map(|rule| (rule.number, rule.number, rule.verdict()));
+    code.extend(tree(&divided(runs.collect())));
+    let native = tables().first().map_or(0, |table| table.audit_arch);
+    let over = u32::try_from(code.len()).expect("a list has some hundred instructions");
+    let mut program = vec![load(ARCH_OFFSET), jump(libc::BPF_JEQ, native, 1, 0)];
+    program.push(jump(libc::BPF_JA, over, 0, 0));
+    program.extend(code);
+    program.push(answer(Verdict::Allow));
+    program
+}
+
 /// Divides all numbers into runs with one verdict each; each run is given by its first number.
-fn segments(table: &Table) -> Vec<(u32, Verdict)> {
+fn segments(table: &Table, asked: &[Rule]) -> Vec<(u32, Verdict)> {
     let special = [
         (table.clone3, Verdict::Errno(libc::ENOSYS)),
         (table.clone, Verdict::UnlessBits(0, NEW_NAMESPACES)),
@@ -63,6 +119,16 @@ fn segments(table: &Table) -> Vec<(u32, Verdict)> {
     let refused = table.refused.iter().map(|&(from, to)| (from, to, Verdict::Errno(libc::EPERM)));
     let mut runs: Vec<(u32, u32, Verdict)> = refused.collect();
     runs.extend(special.map(|(number, verdict)| (number, number, verdict)));
+    runs.extend(asked.iter().map(|rule| (rule.number, rule.number, rule.verdict())));
+    let mut segments = divided(runs);
+    segments.push((table.last + 1, Verdict::Errno(libc::ENOSYS)));
+    // Numbers of the x32 kind carry this bit.
+    segments.push((0x4000_0000, Verdict::Errno(libc::EPERM)));
+    segments
+}
+
+/// Fills the gaps between runs, which are given by first and last number.
+fn divided(mut runs: Vec<(u32, u32, Verdict)>) -> Vec<(u32, Verdict)> {
     runs.sort_by_key(|&(from, ..)| from);
     let mut segments = Vec::with_capacity(2 * runs.len() + 3);
     let mut next = 0;
@@ -74,9 +140,6 @@ fn segments(table: &Table) -> Vec<(u32, Verdict)> {
         next = to + 1;
     }
     segments.push((next, Verdict::Allow));
-    segments.push((table.last + 1, Verdict::Errno(libc::ENOSYS)));
-    // Numbers of the x32 kind carry this bit.
-    segments.push((0x4000_0000, Verdict::Errno(libc::EPERM)));
     segments
 }
 
@@ -87,8 +150,13 @@ fn tree(segments: &[(u32, Verdict)]) -> Vec<sock_filter> {
     let (left, right) = segments.split_at(middle(segments));
     let pivot = right[0].0;
     let (left, right) = (tree(left), tree(right));
-    let over = u8::try_from(left.len()).expect("half a table fits in a short jump");
-    let mut code = vec![jump(libc::BPF_JGE, pivot, over, 0)];
+    let mut code = match u8::try_from(left.len()) {
+        Ok(over) => vec![jump(libc::BPF_JGE, pivot, over, 0)],
+        Err(_) => {
+            let over = u32::try_from(left.len()).expect("a table has some hundred instructions");
+            vec![jump(libc::BPF_JGE, pivot, 0, 1), jump(libc::BPF_JA, over, 0, 0)]
+        }
+    };
     code.extend(left);
     code.extend(right);
     code
@@ -108,7 +176,20 @@ fn leaf(verdict: Verdict) -> Vec<sock_filter> {
     let refuse = answer(Verdict::Errno(libc::EPERM));
     let allow = answer(Verdict::Allow);
     match verdict {
-        Verdict::Allow | Verdict::Errno(_) => vec![answer(verdict)],
+        Verdict::Allow | Verdict::Errno(_) | Verdict::Ask => vec![answer(verdict)],
+        Verdict::AskIfBits(arg, bits) => {
+            let ask = answer(Verdict::Ask);
+            vec![load(argument(arg)), jump(libc::BPF_JSET, bits, 1, 0), allow, ask]
+        }
+        Verdict::AskIfEqual(arg, value) => {
+            let ask = answer(Verdict::Ask);
+            vec![load(argument(arg)), jump(libc::BPF_JEQ, value, 1, 0), allow, ask]
+        }
+        Verdict::AskIfEitherReaches(arg, value) => {
+            let reaches = |over| jump(libc::BPF_JGE, value, over, 0);
+            let ask = answer(Verdict::Ask);
+            vec![load(argument(arg)), reaches(3), load(argument(arg + 1)), reaches(1), allow, ask]
+        }
         Verdict::UnlessBits(arg, bits) => {
             vec![load(argument(arg)), jump(libc::BPF_JSET, bits, 1, 0), allow, refuse]
         }
@@ -144,6 +225,7 @@ fn jump(comparison: u32, value: u32, yes: u8, no: u8) -> sock_filter {
 fn answer(verdict: Verdict) -> sock_filter {
     let value = match verdict {
         Verdict::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
+        Verdict::Ask => libc::SECCOMP_RET_USER_NOTIF,
         _ => libc::SECCOMP_RET_ALLOW,
     };
     instruction(libc::BPF_RET | libc::BPF_K, value, 0, 0)
@@ -195,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_number_gets_its_verdict() {
-        let program = default_filter();
+        let program = default_filter(&[]);
         for table in tables() {
             for number in 0..=table.last {
                 let listed = table.refused.iter().any(|&(a, b)| (a..=b).contains(&number));
@@ -216,7 +298,7 @@ mod tests {
 
     #[test]
     fn arguments_decide_for_some_calls() {
-        let program = default_filter();
+        let program = default_filter(&[]);
         for table in tables() {
             let answer = |number, args| run(&program, table.audit_arch, number, args).0;
             assert_eq!(answer(table.clone, [0x0120_0011, 0]), ALLOW);
@@ -230,5 +312,30 @@ mod tests {
             assert_eq!(answer(table.ioctl, [0, 0x5401]), ALLOW);
             assert_eq!(answer(table.ioctl, [0, 0x5412]), EPERM);
         }
+    }
+
+    #[test]
+    fn what_is_asked_about_is_asked_about() {
+        let rules = [
+            Rule { number: 0, when: When::Always },
+            Rule { number: 2, when: When::Bits(1, 0o100) },
+            Rule { number: 3, when: When::Equal(0, 8) },
+            Rule { number: 4, when: When::EitherReaches(0, 1000) },
+        ];
+        for program in [default_filter(&rules), asking_filter(&rules)] {
+            let own = &tables()[0];
+            let asked = |number, args| {
+                run(&program, own.audit_arch, number, args).0 == libc::SECCOMP_RET_USER_NOTIF
+            };
+            assert!(asked(0, [0, 0]) && !asked(1, [0, 0]));
+            assert!(asked(2, [0, 0o101]) && !asked(2, [0o100, 0o77]));
+            assert!(asked(3, [8, 0]) && !asked(3, [9, 8]));
+            assert!(asked(4, [1000, 0]) && asked(4, [0, 1001]) && !asked(4, [999, 999]));
+            for other in &tables()[1..] {
+                assert_eq!(run(&program, other.audit_arch, 0, [0, 0]).0, ALLOW);
+            }
+        }
+        let insecure = asking_filter(&rules);
+        assert_eq!(run(&insecure, tables()[0].audit_arch, 165, [0, 0]).0, ALLOW, "mount");
     }
 }

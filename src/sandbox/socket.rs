@@ -77,7 +77,11 @@ impl StandIns {
         let here = fs::File::open(dir.path())?;
         let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", here.as_raw_fd()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
-        std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
+        match std::os::unix::fs::chown(&path, Some(uid), Some(gid)) {
+            // No id of this user namespace: whoever the command believes to be, it may use what is kiln's.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            changed => changed?,
+        }
         let (listener, open) = (Arc::new(listener), Arc::<Streams>::default());
         let (knocks, streams, host) = (listener.clone(), open.clone(), host.to_owned());
         let thread = thread::Builder::new().spawn(move || serve(&knocks, &host, &streams))?;
@@ -146,6 +150,7 @@ mod tests {
         let kind = MountKind::Agent { path: path.clone(), mode: 0o612, uid, gid };
         let spec = Spec {
             root: Root::Directory("/".into()),
+            owned_below: Vec::new(),
             mounts: vec![Mount { target: "/agent".into(), kind, readonly: true }],
             process: Process {
                 args: Vec::new(),

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     /// What `/` is.
     pub root: Root,
+    /// Whose links and pipes in the layers below are that are not root's: path, user, group. Needed only where the layers'
+    /// files cannot say it; may be empty.
+    pub owned_below: Vec<(PathBuf, u32, u32)>,
     /// What is mounted beneath it, besides /proc, /dev, /sys and the network's files; parents before children.
     pub mounts: Vec<Mount>,
     /// What runs.

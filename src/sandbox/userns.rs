@@ -15,6 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Uid, WaitOptions, getgid, getpid, getuid, waitpid};
 use rustix::thread::{CapabilitySet, UnshareFlags, set_thread_res_gid, set_thread_res_uid};
 
+use super::wire::Scope;
 use super::{Error, sys};
 
 /// Which rights kiln has, and so what a command can do.
@@ -55,6 +56,19 @@ pub(super) fn is_inside() -> bool {
     })
 }
 
+/// What has to be done in the kernel's place.
+pub(super) fn scope() -> Scope {
+    static SCOPE: OnceLock<Scope> = OnceLock::new();
+    *SCOPE.get_or_init(|| match is_inside().then(mapped_level) {
+        None | Some(Level::Root) => Scope::Nothing,
+        Some(Level::Range) => {
+            let first = |map| first_unmapped(&fs::read_to_string(map).unwrap_or_default());
+            Scope::Beyond(first(UID_MAP).min(first(GID_MAP)))
+        }
+        Some(Level::Single) => Scope::Everything,
+    })
+}
+
 /// Which users this process's namespace has.
 pub(super) const UID_MAP: &str = "/proc/self/uid_map";
 /// Which groups it has.
@@ -66,11 +80,24 @@ pub(super) fn is_mapped(map: &str, id: u32) -> bool {
 }
 
 fn maps(map: &str, id: u32) -> bool {
-    map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
-        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
-        first.zip(count).is_some_and(|(first, count)| id.wrapping_sub(first) < count)
-    })
+    map.lines().any(|line| end_of(line, id).is_some())
+}
+
+/// The first id that a map does not have.
+fn first_unmapped(map: &str) -> u32 {
+    let mut first = 0;
+    while let Some(end) = map.lines().find_map(|line| end_of(line, first)) {
+        first = end;
+    }
+    first
+}
+
+/// The end of a line's range, if the range has this id.
+fn end_of(line: &str, id: u32) -> Option<u32> {
+    let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [first, _, count] = numbers[..] else { return None };
+    let end = first.saturating_add(count);
+    (first..end).contains(&id).then_some(end)
 }
 
 fn mapped_level() -> Level {
@@ -187,6 +214,9 @@ mod tests {
     fn maps_are_read() {
         let map = "         0       1000          1\n         1     100000        100\n";
         assert_eq!([0, 1, 100, 101].map(|id| maps(map, id)), [true, true, true, false]);
+        assert_eq!(first_unmapped(map), 101);
+        assert_eq!(first_unmapped("0 0 4294967295"), u32::MAX);
+        assert_eq!(first_unmapped("5 0 1"), 0);
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! Only kiln's own processes speak this, always of one and the same program, so there is no version.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Exit;
 use super::spec::Spec;
 use super::target::{CopiedUp, Stub};
+use super::{Ended, Exit};
+use crate::ownership::Owned;
 
 /// From kiln to the keeper.
 #[derive(Debug, Deserialize)]
@@ -27,6 +29,19 @@ pub(super) struct Setting {
     pub(super) foreground: bool,
     /// Whether kiln is root only within a user namespace.
     pub(super) user_namespace: bool,
+    /// What the kernel cannot do there and a supervisor does in its place.
+    pub(super) scope: Scope,
+}
+
+/// What a supervisor answers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Scope {
+    /// There is none.
+    Nothing,
+    /// The making of devices, and users from this one on, who do not exist.
+    Beyond(u32),
+    /// Whatever has to do with owners, and devices.
+    Everything,
 }
 
 /// [`Order`] as it is sent, without copying the spec.
@@ -45,17 +60,26 @@ pub(super) enum Note {
     Made(Stub),
     /// A directory will have been copied up only because a mount point was made beneath it.
     CopiedUp(CopiedUp),
+    /// A link or a pipe belongs to somebody; the last word on a file counts.
+    Owned(Owned),
     /// The sandbox could not be made.
     Failed(Failure),
     /// The command ended.
     Exited(Exit),
 }
 
+/// Sends a note.
+pub(super) fn send(notes: &mut File, note: &Note) -> io::Result<()> {
+    let mut line = serde_json::to_vec(note)?;
+    line.push(b'\n');
+    notes.write_all(&line)
+}
+
 /// From the keeper to kiln, the last thing it does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
     /// The command ran and ended.
-    Exited(Exit),
+    Exited(Ended),
     /// It did not run.
     Failed(Failure),
     /// The namespace ended before its first process could say how.

@@ -3,6 +3,7 @@
 //! The walk finds every entry; regular files are then hashed on all cores. What the records mean for a layer is
 //! decided by `layer`'s diff, not here.
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -12,12 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use super::{Result, SnapshotError};
+use super::{Result, SnapshotError, flavour};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::fs::PathError;
 use crate::layer::{
-    Found, Inode, Kind, Metadata, Opacity, Timestamp, TreePath, Xattrs, is_overlay_xattr,
+    Found, Inode, Kind, Metadata, Opacity, Owners, Timestamp, Tree, TreePath, Xattrs,
+    is_overlay_xattr,
 };
+use crate::ownership::{ATTRIBUTE, Device, Origin, Owned, Ownership};
 use crate::store::Store;
 
 /// A writable directory with its overlay work directory.
@@ -44,14 +47,23 @@ impl Upper {
     fn prepare(&self, root: &Metadata) -> rustix::io::Result<()> {
         if rustix::process::geteuid().is_root() {
             let owner = (rustix::fs::Uid::from_raw(root.uid), rustix::fs::Gid::from_raw(root.gid));
-            rustix::fs::chown(&self.files, Some(owner.0), Some(owner.1))?;
+            match rustix::fs::chown(&self.files, Some(owner.0), Some(owner.1)) {
+                // No id of this user namespace.
+                Err(rustix::io::Errno::INVAL) => {
+                    let owned = Ownership { uid: root.uid, gid: root.gid, device: None };
+                    owned.write(&self.files)?;
+                }
+                changed => changed?,
+            }
         }
         rustix::fs::chmod(&self.files, Mode::from_raw_mode(root.mode))
     }
 
-    /// Reads what a command left.
-    pub fn read(&self) -> Result<Vec<(TreePath, Found)>> {
-        let mut walk = Walk { root: &self.files, found: Vec::new(), files: Vec::new() };
+    /// Reads what a command left on a tree; `owned` says what the files cannot say of themselves.
+    pub fn read(&self, base: &Tree, owned: &[Owned]) -> Result<Vec<(TreePath, Found)>> {
+        let owned = owned.iter().map(|it| (it.origin, (it.uid, it.gid))).collect();
+        let mut walk =
+            Walk { root: &self.files, base, owned, found: Vec::new(), files: Vec::new() };
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
@@ -73,6 +85,19 @@ impl Upper {
     }
 }
 
+/// Returns whose links and pipes of a tree are that cannot say it themselves: path, user, group.
+pub fn owned_below(tree: &Tree) -> Vec<(PathBuf, u32, u32)> {
+    if flavour().owners == Owners::Recorded {
+        return Vec::new();
+    }
+    let special = tree.walk(&TreePath::root()).filter(|(_, node)| {
+        matches!(node.kind(), Kind::Symlink { .. } | Kind::Fifo)
+            && (node.meta().uid, node.meta().gid) != (0, 0)
+    });
+    let root = Path::new("/");
+    special.map(|(path, it)| (root.join(path.as_path()), it.meta().uid, it.meta().gid)).collect()
+}
+
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
@@ -80,6 +105,10 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 struct Walk<'a> {
     root: &'a Path,
+    /// What was there before.
+    base: &'a Tree,
+    /// What links and pipes are said to be.
+    owned: HashMap<Origin, (u32, u32)>,
     found: Vec<(TreePath, Found)>,
     /// Which of `found` are regular files that must be hashed.
     files: Vec<usize>,
@@ -115,6 +144,11 @@ impl Walk<'_> {
             // Links carry no attributes that a layer could hold.
             meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
         }
+        let said = meta.xattrs.remove(ATTRIBUTE.as_bytes());
+        let said = said.and_then(|text| Ownership::parse(&text));
+        if let Some(Ownership { uid, gid, .. }) = said {
+            (meta.uid, meta.gid) = (uid, gid);
+        }
         if file_type == FileType::Directory {
             let opaque = [&b"trusted.overlay.opaque"[..], b"user.overlay.opaque"];
             let is_opaque =
@@ -127,7 +161,11 @@ impl Walk<'_> {
                 rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(&path))?;
             return self.directory(fd, &path);
         }
-        let Some(found) = self.other((parent, name), &path, &stat, meta)? else { return Ok(()) };
+        let device = said.and_then(|said| said.device);
+        let Some(mut found) = self.other((parent, name), &path, (&stat, device), meta)? else {
+            return Ok(());
+        };
+        self.own(&mut found, (parent, name), &path)?;
         if let Found::Other { kind: Kind::File { .. }, .. } = &found {
             self.files.push(self.found.len());
         }
@@ -140,11 +178,18 @@ impl Walk<'_> {
         &self,
         (parent, name): (&OwnedFd, &CStr),
         path: &TreePath,
-        stat: &Stat,
+        (stat, device): (&Stat, Option<Device>),
         meta: Metadata,
     ) -> Result<Option<Found>> {
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if let Some(Device { is_block, major, minor }) = device => {
+                if is_block {
+                    Kind::BlockDevice { major, minor }
+                } else {
+                    Kind::CharDevice { major, minor }
+                }
+            }
             FileType::RegularFile => {
                 // The digest is filled in once all files are known.
                 Kind::File {
@@ -168,6 +213,34 @@ impl Walk<'_> {
         let inode = Inode { device: stat.st_dev, number: stat.st_ino };
         let inode = (stat.st_nlink > 1).then_some(inode);
         Ok(Some(Found::Other { kind, meta, inode }))
+    }
+
+    /// Finds out whose a link or a pipe is, which cannot carry the attribute.
+    fn own(
+        &self,
+        found: &mut Found,
+        (parent, name): (&OwnedFd, &CStr),
+        path: &TreePath,
+    ) -> Result<()> {
+        let Found::Other { kind: kind @ (Kind::Symlink { .. } | Kind::Fifo), meta, .. } = found
+        else {
+            return Ok(());
+        };
+        if !self.owned.is_empty() {
+            let origin = Origin::of(parent, name).map_err(self.fail(path))?;
+            if let Some(owner) = self.owned.get(&origin) {
+                (meta.uid, meta.gid) = *owner;
+                return Ok(());
+            }
+        }
+        // What was merely copied up has its time still, which nothing that is made anew has.
+        let old = self.base.get(path).filter(|old| old.kind() == *kind);
+        if let Some(old) =
+            old.filter(|old| flavour().owners == Owners::Invoker && old.meta().mtime == meta.mtime)
+        {
+            (meta.uid, meta.gid) = (old.meta().uid, old.meta().gid);
+        }
+        Ok(())
     }
 }
 
@@ -292,7 +365,7 @@ mod tests {
                 setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
             }
         }
-        let mut found = Upper { files, work }.read().unwrap();
+        let mut found = Upper { files, work }.read(&Tree::empty(), &[]).unwrap();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names = |meta: &Metadata| {
             let names = meta.xattrs.keys().map(|name| String::from_utf8_lossy(name).into_owned());

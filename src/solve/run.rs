@@ -7,10 +7,11 @@ use crate::event::{Cancel, Event, StepId, Stream};
 use crate::fs::has_no_space;
 use crate::graph::{Run, RunNetwork, VertexId};
 use crate::layer::{Contents, DirectoryContents, Metadata, Tree, diff_upper};
+use crate::ownership::Owned;
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
-use crate::sandbox::{Exit, Io};
+use crate::sandbox::{Ended, Exit, Io};
 use crate::snapshot::LayerId;
-use crate::snapshot::upper::Upper;
+use crate::snapshot::upper::{Upper, owned_below};
 use crate::source::SourceError;
 
 /// How many lines of a failed command's output its error shows.
@@ -45,14 +46,18 @@ impl Solver<'_> {
             upper: upper.files.clone(),
             work: upper.work.clone(),
         };
-        let spec = self.spec(run, root, user, &mounted);
+        let mut spec = self.spec(run, root, user, &mounted);
+        spec.owned_below = owned_below(&tree);
         let result = self.run_process(id, run, &spec, cancel);
         drop(mounted);
-        if let Err(error) = result {
-            upper.discard();
-            return Err(error);
-        }
-        let changes = diff_upper(&tree, upper.read()?)?;
+        let owned = match result {
+            Ok(owned) => owned,
+            Err(error) => {
+                upper.discard();
+                return Err(error);
+            }
+        };
+        let changes = diff_upper(&tree, upper.read(&tree, &owned)?)?;
         let layer = snapshots.commit_directory(&changes, &upper.files, None)?;
         let directory = snapshots.directory(layer)?;
         let contents = DirectoryContents::open(&directory).map_err(SourceError::from)?;
@@ -81,6 +86,7 @@ impl Solver<'_> {
         mounts.extend(self.emulator(run));
         Spec {
             root,
+            owned_below: Vec::new(),
             mounts,
             process: Process {
                 args: run.args.clone(),
@@ -110,15 +116,15 @@ impl Solver<'_> {
         run: &Run,
         spec: &Spec,
         cancel: &Cancel,
-    ) -> Result<(), StepError> {
+    ) -> Result<Vec<Owned>, StepError> {
         let mut tail = Tail::default();
         let mut hear = |stream: Stream, bytes: &[u8]| {
             tail.push(bytes);
             self.say(Event::Output { step: StepId(id.0), stream, bytes: bytes.to_vec() });
         };
-        let exit = self.sandbox.run(spec, Io::Piped(&mut hear), cancel)?;
+        let Ended { exit, owned } = self.sandbox.run(spec, Io::Piped(&mut hear), cancel)?;
         if exit.is_success() {
-            return Ok(());
+            return Ok(owned);
         }
         let mut how = match exit {
             Exit::Code(code) => format!("exited with code {code}"),

@@ -135,7 +135,9 @@ impl LocalContext {
         let paths: Vec<PathBuf> =
             unread.iter().map(|i| self.root.join(entries[*i].path.as_path())).collect();
         for ((index, path), content) in unread.iter().zip(&paths).zip(upper::hash_files(&paths)?) {
-            let xattrs = upper::xattrs(path, FileType::RegularFile)?;
+            let mut xattrs = upper::xattrs(path, FileType::RegularFile)?;
+            // A file of somebody's state root.
+            xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());
             digests[*index] = Some(Digested { content, xattrs });
         }
         Ok(digests)

@@ -1,0 +1,189 @@
+//! The thread that asked: its memory, and what its paths mean.
+//!
+//! Everything read of it counts only while its question waits; what it can reach by being quick is what it can reach
+//! anyway, because whoever answers has no more rights over files than the caller has.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
+use rustix::io::Errno;
+
+use super::call::Place;
+use crate::sandbox::sys;
+
+/// The longest path that the kernel takes, with its end.
+const LONGEST_PATH: usize = 4096;
+const PAGE: u64 = 4096;
+
+/// A thread whose question is being answered.
+pub(super) struct Caller {
+    thread: u32,
+    /// Its root, if that is not the sandbox's.
+    root: Option<OwnedFd>,
+}
+
+/// A path that means here what the caller's means there.
+pub(super) struct Spot {
+    pub(super) path: PathBuf,
+    /// Whether a link at its end is followed.
+    pub(super) follow: bool,
+    /// What the path leads through.
+    _held: Option<OwnedFd>,
+}
+
+impl Spot {
+    /// Names the file without opening it.
+    pub(super) fn open(&self) -> Result<OwnedFd, Errno> {
+        let nofollow = if self.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        open(&self.path, OFlags::PATH | OFlags::CLOEXEC | nofollow, Mode::empty())
+    }
+}
+
+impl Caller {
+    /// Looks at a thread; `may_differ` says that some thread has changed its root.
+    pub(super) fn new(thread: u32, may_differ: bool) -> Result<Self, Errno> {
+        let mut caller = Self { thread, root: None };
+        if may_differ {
+            let (own, theirs) = (stat("/")?, stat(caller.proc("root"))?);
+            if (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino) {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                caller.root = Some(open(caller.proc("root"), flags, Mode::empty())?);
+            }
+        }
+        Ok(caller)
+    }
+
+    /// Returns its number.
+    pub(super) fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    /// Returns a path of what the kernel tells of it.
+    pub(super) fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.thread))
+    }
+
+    /// Reads its memory.
+    pub(super) fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+        match sys::read_memory(self.thread, address, into) {
+            Ok(read) if read == into.len() => Ok(()),
+            _ => Err(Errno::FAULT),
+        }
+    }
+
+    /// Writes its memory.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        sys::write_memory(self.thread, address, bytes).map_err(|_| Errno::FAULT)
+    }
+
+    /// Reads a path.
+    pub(super) fn path(&self, address: u64) -> Result<PathBuf, Errno> {
+        let mut bytes = vec![0; LONGEST_PATH];
+        let mut filled = 0;
+        while filled < LONGEST_PATH {
+            let from = address.wrapping_add(filled as u64);
+            // A page at a time: the next one may not be there.
+            let room = usize::try_from(PAGE - from % PAGE).unwrap_or(LONGEST_PATH);
+            let to = LONGEST_PATH.min(filled + room);
+            self.read(from, &mut bytes[filled..to])?;
+            if let Some(end) = bytes[filled..to].iter().position(|byte| *byte == 0) {
+                bytes.truncate(filled + end);
+                return Ok(std::ffi::OsString::from_vec(bytes).into());
+            }
+            filled = to;
+        }
+        Err(Errno::NAMETOOLONG)
+    }
+
+    /// Finds what a call means; of something that is to be made, where.
+    pub(super) fn spot(&self, place: Place, to_make: bool) -> Result<Spot, Errno> {
+        let base = match place.directory {
+            libc::AT_FDCWD => self.proc("cwd"),
+            descriptor => self.proc(&format!("fd/{descriptor}")),
+        };
+        let path = place.path.map(|address| self.path(address)).transpose()?;
+        let path = match path {
+            None => return Ok(Spot { path: base, follow: true, _held: None }),
+            Some(path) if path.as_os_str().is_empty() => {
+                let spot = Spot { path: base, follow: true, _held: None };
+                return if place.may_be_empty { Ok(spot) } else { Err(Errno::NOENT) };
+            }
+            Some(path) => path,
+        };
+        match &self.root {
+            None => {
+                let path = if path.is_absolute() { self.own(&path) } else { join(&base, &path) };
+                Ok(Spot { path, follow: place.follow, _held: None })
+            }
+            Some(root) => {
+                let path = if path.is_absolute() { path } else { self.beneath(&base, &path)? };
+                beneath_root(root, &path, place.follow, to_make)
+            }
+        }
+    }
+
+    /// What a process calls its own in /proc is not what whoever answers would find there.
+    fn own(&self, path: &Path) -> PathBuf {
+        for own in ["/proc/self", "/proc/thread-self"] {
+            if let Ok(rest) = path.strip_prefix(own) {
+                return join(&PathBuf::from(format!("/proc/{}", self.thread)), rest);
+            }
+        }
+        path.to_owned()
+    }
+
+    /// Makes a relative path one from the caller's root.
+    fn beneath(&self, base: &Path, path: &Path) -> Result<PathBuf, Errno> {
+        let target = |link: PathBuf| {
+            let target = readlink(link, Vec::new())?.into_bytes();
+            Ok::<_, Errno>(PathBuf::from(std::ffi::OsString::from_vec(target)))
+        };
+        let (root, base) = (target(self.proc("root"))?, target(base.to_owned())?);
+        Ok(Path::new("/").join(base.strip_prefix(&root).map_err(|_| Errno::NOENT)?).join(path))
+    }
+
+    /// Returns the mask for the modes of what it makes.
+    pub(super) fn umask(&self) -> Mode {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+        Mode::from_raw_mode(mask.unwrap_or(0o022))
+    }
+}
+
+/// Joins without taking a look at what the parts mean; a slash at the end stays.
+fn join(base: &Path, path: &Path) -> PathBuf {
+    let parts = [base.as_os_str().as_bytes(), b"/", path.as_os_str().as_bytes()];
+    OsStr::from_bytes(&parts.concat()).into()
+}
+
+/// Resolves a path as a process with this root does.
+fn beneath_root(root: &OwnedFd, path: &Path, follow: bool, to_make: bool) -> Result<Spot, Errno> {
+    let find = |path: &Path, flags: OFlags| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
+        openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    };
+    let here = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    if to_make {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::EXIST);
+        };
+        let parent = find(parent, OFlags::DIRECTORY)?;
+        return Ok(Spot { path: here(&parent).join(name), follow, _held: Some(parent) });
+    }
+    let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let found = find(path, nofollow)?;
+    Ok(Spot { path: here(&found), follow: true, _held: Some(found) })
+}
+
+/// Opens where a call's relative paths start.
+pub(super) fn open_base(caller: &Caller, directory: i32) -> Result<OwnedFd, Errno> {
+    let base = match directory {
+        libc::AT_FDCWD => caller.proc("cwd"),
+        descriptor => caller.proc(&format!("fd/{descriptor}")),
+    };
+    rustix::fs::openat(CWD, base, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}

@@ -1,0 +1,295 @@
+//! What is asked about files: whose they become, what they are said to be, and whose what is made will be.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, major, minor, mkdir,
+    mknodat, open, openat2, stat, symlink,
+};
+use rustix::io::Errno;
+use rustix::process::umask;
+
+use super::call::Place;
+use super::caller::{Caller, Spot, open_base};
+use super::identity::Identity;
+use super::ledger::Ledger;
+use super::{Answer, Outcome};
+use crate::ownership::{Device, Ownership};
+use crate::sandbox::sys::{stat_bytes, statx_bytes};
+
+/// `chown` and its kin. What the kernel does besides is left to it: setuid bits and capabilities go.
+pub(super) fn chown(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    (uid, gid): (u32, u32),
+) -> Outcome {
+    // Whatever is wrong with the path, the kernel says it best.
+    let Ok(file) = caller.spot(place, false).and_then(|spot| spot.open()) else {
+        return Ok(Answer::Proceed);
+    };
+    let found = fstat(&file)?;
+    let old = ledger.of(&file)?.unwrap_or(Ownership {
+        uid: found.st_uid,
+        gid: found.st_gid,
+        device: None,
+    });
+    let new = Ownership {
+        uid: if uid == u32::MAX { old.uid } else { uid },
+        gid: if gid == u32::MAX { old.gid } else { gid },
+        ..old
+    };
+    let owns = identity.user.filesystem == old.uid && new.uid == old.uid;
+    if !identity.is_privileged() && !(owns && (new.gid == old.gid || identity.is_in(new.gid))) {
+        return Err(Errno::PERM);
+    }
+    let change = |owner, group| chownat(&file, c"", owner, group, AtFlags::EMPTY_PATH);
+    match change(Some(Uid::from_raw(new.uid)), Some(Gid::from_raw(new.gid))) {
+        // Not both of them exist here: the file becomes root's, and is said to be theirs.
+        Err(Errno::INVAL) => {
+            change((uid != u32::MAX).then_some(Uid::ROOT), (gid != u32::MAX).then_some(Gid::ROOT))?;
+            ledger.set(&file, new)?;
+        }
+        changed => {
+            changed?;
+            ledger.correct(&file, new)?;
+        }
+    }
+    Ok(Answer::Value(0))
+}
+
+/// Where the kernel's structures keep what is changed: mode, user, group, device.
+#[cfg(target_arch = "x86_64")]
+const STAT: [usize; 4] = [24, 28, 32, 40];
+#[cfg(not(target_arch = "x86_64"))]
+const STAT: [usize; 4] = [16, 24, 28, 32];
+const STATX: [usize; 4] = [28, 20, 24, 128];
+
+/// `stat` and its kin.
+pub(super) fn tell(ledger: &Ledger, caller: &Caller, place: Place, into: u64) -> Outcome {
+    let Ok(Some((file, owned))) = recorded(ledger, caller, place) else {
+        return Ok(Answer::Proceed);
+    };
+    let mut bytes = stat_bytes(&file).map_err(|_| Errno::IO)?;
+    let [mode, uid, gid, device] = STAT;
+    put(&mut bytes, uid, &owned.uid.to_ne_bytes());
+    put(&mut bytes, gid, &owned.gid.to_ne_bytes());
+    if let Some(it) = owned.device {
+        put_mode(&mut bytes, mode, it);
+        put(&mut bytes, device, &rustix::fs::makedev(it.major, it.minor).to_ne_bytes());
+    }
+    caller.write(into, &bytes)?;
+    Ok(Answer::Value(0))
+}
+
+/// `statx`.
+pub(super) fn tell_more(
+    ledger: &Ledger,
+    caller: &Caller,
+    place: Place,
+    (flags, mask, into): (i32, u32, u64),
+) -> Outcome {
+    let Ok(Some((file, owned))) = recorded(ledger, caller, place) else {
+        return Ok(Answer::Proceed);
+    };
+    let mut bytes = statx_bytes(&file, flags & libc::AT_STATX_DONT_SYNC, mask)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let [mode, uid, gid, device] = STATX;
+    put(&mut bytes, uid, &owned.uid.to_ne_bytes());
+    put(&mut bytes, gid, &owned.gid.to_ne_bytes());
+    if let Some(it) = owned.device {
+        // Only two bytes wide here; what follows them is padding.
+        put_mode(&mut bytes, mode, it);
+        put(&mut bytes, device, &it.major.to_ne_bytes());
+        put(&mut bytes, device + 4, &it.minor.to_ne_bytes());
+    }
+    caller.write(into, &bytes)?;
+    Ok(Answer::Value(0))
+}
+
+fn recorded(
+    ledger: &Ledger,
+    caller: &Caller,
+    place: Place,
+) -> Result<Option<(OwnedFd, Ownership)>, Errno> {
+    let spot = caller.spot(place, false)?;
+    match ledger.at(&spot)? {
+        Some(owned) => Ok(Some((spot.open()?, owned))),
+        None => Ok(None),
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+fn put_mode(bytes: &mut [u8], at: usize, device: Device) {
+    let permissions = u16::from_ne_bytes([bytes[at], bytes[at + 1]]) & 0o7777;
+    let kind = if device.is_block { 0o060_000 } else { 0o020_000 };
+    put(bytes, at, &(permissions | kind).to_ne_bytes());
+}
+
+/// Returns to whom something belongs that is made in a directory; `None`: to root, as the kernel has it anyway.
+fn maker(identity: &Identity, directory: &std::path::Path) -> Option<Ownership> {
+    let (uid, mut gid) = (identity.user.filesystem, identity.group.filesystem);
+    if let Ok(Some(parent)) = Ownership::read(directory)
+        && stat(directory).is_ok_and(|stat| stat.st_mode & 0o2000 != 0)
+    {
+        gid = parent.gid;
+    }
+    let owned = Ownership { uid, gid, device: None };
+    (owned != Ownership::default()).then_some(owned)
+}
+
+/// The directory that a spot lies in.
+fn parent(spot: &Spot) -> &std::path::Path {
+    spot.path.parent().unwrap_or("/".as_ref())
+}
+
+/// Does something with the caller's mask for modes.
+fn masked<T>(caller: &Caller, action: impl FnOnce() -> T) -> T {
+    let old = umask(caller.umask());
+    let done = action();
+    umask(old);
+    done
+}
+
+/// `open` with a flag that may make a file. What is there already is for the kernel to open.
+pub(super) fn create(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    (flags, mode): (u64, u32),
+) -> Outcome {
+    let flags = OFlags::from_bits_retain(flags as u32);
+    let is_nameless = flags.contains(OFlags::TMPFILE);
+    if flags.contains(OFlags::PATH) || !(is_nameless || flags.contains(OFlags::CREATE)) {
+        return Ok(Answer::Proceed);
+    }
+    let Ok(spot) = caller.spot(place, !is_nameless) else { return Ok(Answer::Proceed) };
+    let directory = if is_nameless { &*spot.path } else { parent(&spot) };
+    let Some(owned) = maker(identity, directory) else { return Ok(Answer::Proceed) };
+    let exclusive = if is_nameless { OFlags::empty() } else { OFlags::EXCL };
+    let made = masked(caller, || {
+        open(&spot.path, flags | exclusive | OFlags::CLOEXEC, Mode::from_raw_mode(mode & 0o7777))
+    });
+    let Ok(file) = made else { return Ok(Answer::Proceed) };
+    ledger.set(&file, owned)?;
+    Ok(Answer::File(file, flags.contains(OFlags::CLOEXEC)))
+}
+
+/// `openat2`, whose flags are in the caller's memory.
+pub(super) fn create_as(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    (how, size): (u64, u64),
+) -> Outcome {
+    let mut words = [0_u8; 24];
+    // A longer structure may ask for what is not known here.
+    if size != words.len() as u64 {
+        return Ok(Answer::Proceed);
+    }
+    caller.read(how, &mut words)?;
+    let word = |at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&words[at..at + 8]);
+        u64::from_ne_bytes(word)
+    };
+    let (flags, mode, resolve) = (word(0), word(8) as u32, word(16));
+    if resolve == 0 {
+        return create(ledger, caller, identity, place, (flags, mode));
+    }
+    let bits = OFlags::from_bits_retain(flags as u32);
+    let (Some(address), true) = (place.path, bits.contains(OFlags::CREATE)) else {
+        return Ok(Answer::Proceed);
+    };
+    let spot = caller.spot(place, true)?;
+    let Some(owned) = maker(identity, parent(&spot)) else { return Ok(Answer::Proceed) };
+    let (base, path) = (open_base(caller, place.directory)?, caller.path(address)?);
+    let resolve = ResolveFlags::from_bits_retain(resolve);
+    let made = masked(caller, || {
+        let flags = bits | OFlags::EXCL | OFlags::CLOEXEC;
+        openat2(&base, &path, flags, Mode::from_raw_mode(mode & 0o7777), resolve)
+    });
+    let Ok(file) = made else { return Ok(Answer::Proceed) };
+    ledger.set(&file, owned)?;
+    Ok(Answer::File(file, bits.contains(OFlags::CLOEXEC)))
+}
+
+/// `mkdir`.
+pub(super) fn make_directory(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    mode: u32,
+) -> Outcome {
+    make(ledger, caller, identity, place, |spot| mkdir(&spot.path, Mode::from_raw_mode(mode)))
+}
+
+/// `symlink`.
+pub(super) fn make_link(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    target: u64,
+) -> Outcome {
+    make(ledger, caller, identity, place, |spot| symlink(caller.path(target)?, &spot.path))
+}
+
+/// `mknod`. A device is an empty file that is said to be one.
+pub(super) fn make_node(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    (mode, device): (u32, u64),
+) -> Outcome {
+    let kind = FileType::from_raw_mode(mode);
+    let permissions = Mode::from_raw_mode(mode & 0o7777);
+    let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+    // A character device 0:0 is overlayfs's whiteout, which anybody may make.
+    let is_whiteout = kind == FileType::CharacterDevice && device == 0;
+    if !is_device || is_whiteout {
+        return make(ledger, caller, identity, place, |spot| {
+            mknodat(rustix::fs::CWD, &spot.path, kind, permissions, device)
+        });
+    }
+    if !identity.is_privileged() {
+        return Err(Errno::PERM);
+    }
+    let spot = caller.spot(place, true)?;
+    let device = Device {
+        is_block: kind == FileType::BlockDevice,
+        major: major(device),
+        minor: minor(device),
+    };
+    let owned = maker(identity, parent(&spot)).unwrap_or_default();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = masked(caller, || open(&spot.path, flags, permissions))?;
+    ledger.set(&file, Ownership { device: Some(device), ..owned })?;
+    Ok(Answer::Value(0))
+}
+
+/// Makes something that belongs to the caller; what goes wrong goes wrong again for the kernel.
+fn make(
+    ledger: &mut Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+    action: impl FnOnce(&Spot) -> Result<(), Errno>,
+) -> Outcome {
+    let Ok(mut spot) = caller.spot(place, true) else { return Ok(Answer::Proceed) };
+    let Some(owned) = maker(identity, parent(&spot)) else { return Ok(Answer::Proceed) };
+    if masked(caller, || action(&spot)).is_err() {
+        return Ok(Answer::Proceed);
+    }
+    spot.follow = false;
+    ledger.set(&spot.open()?, owned)?;
+    Ok(Answer::Value(0))
+}
