@@ -21,6 +21,13 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Calls a check; where it panics, says with which bytes.
+fn call(name: &str, check: Check, data: &[u8]) {
+    if std::panic::catch_unwind(|| check(data)).is_err() {
+        panic!("{name} with \"{}\"", data.escape_ascii());
+    }
+}
+
 /// Runs a check over every seed and over damaged ones in turn.
 fn run(name: &str, check: Check) {
     let files = files(&root().join("testdata/fuzz").join(name));
@@ -28,11 +35,11 @@ fn run(name: &str, check: Check) {
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     for (file, seed) in files.iter().zip(&seeds) {
         assert!(seed.len() <= 16 << 10, "{} is long for a seed", file.display());
-        check(seed);
+        call(name, check, seed);
     }
     let mut rng = Rng::new(13);
     for seed in seeds.iter().cycle().take(DAMAGED) {
-        check(&mutate(seed, &mut rng));
+        call(name, check, &mutate(seed, &mut rng));
     }
 }
 

@@ -24,14 +24,14 @@ pub(crate) fn check(data: &[u8]) {
     let below = check_layer(&entries::tar(lower), None);
     let upper = upper.get(1..).unwrap_or_default();
     if !upper.is_empty() {
-        check_layer(&entries::tar(upper), below.as_ref());
+        check_layer(&entries::tar(upper), below.as_ref().map(|(tree, _)| tree));
         check_layer(&entries::tar(upper), None);
     }
     check_archive(&entries::tar(data));
 }
 
-/// Checks a layer's tar over what lies below, and returns what both are together.
-pub(crate) fn check_layer(tar: &[u8], parent: Option<&Tree>) -> Option<Tree> {
+/// Checks a layer's tar over what lies below, and returns what both are together, with where its contents are.
+pub(crate) fn check_layer(tar: &[u8], parent: Option<&Tree>) -> Option<(Tree, Yard)> {
     let yard = Yard::new();
     let changes = match yard.unpack(tar, parent, LIMITS) {
         Ok(changes) => changes,
@@ -47,7 +47,7 @@ pub(crate) fn check_layer(tar: &[u8], parent: Option<&Tree>) -> Option<Tree> {
     let tree = base.apply(&changes, &contents).expect("the changes suit what they were made of");
     if changes.iter().any(|(path, _)| path.components().any(|name| name.starts_with(b".wh."))) {
         // A layer cannot say such a name; it would be a whiteout.
-        return Some(tree);
+        return Some((tree, yard));
     }
     let mut again = Vec::new();
     pack(&changes, &*contents, &PackOptions::default(), &mut again).expect("it can be packed");
@@ -55,7 +55,7 @@ pub(crate) fn check_layer(tar: &[u8], parent: Option<&Tree>) -> Option<Tree> {
     let packed = Yard::new().unpack(&again, parent, limits).expect("what was packed is unpacked");
     let same = base.apply(&packed, &Nowhere::shared()).expect("the changes suit");
     assert_eq!(plain(&same), plain(&tree), "packed and unpacked, it is something else");
-    Some(tree)
+    Some((tree, yard))
 }
 
 /// Every path with its identity but for attributes, which a layer does not carry.
