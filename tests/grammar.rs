@@ -15,4 +15,17 @@ mod grammar {
     mod recognise;
     mod rng;
     mod spell;
+
+    #[path = "../fuzzed/checks/configuration.rs"]
+    mod configuration;
+    #[path = "../fuzzed/checks/dockerfile.rs"]
+    mod dockerfile;
+    #[path = "../fuzzed/checks/ignore.rs"]
+    mod ignore;
+    #[path = "../fuzzed/mutate.rs"]
+    mod mutate;
+    #[path = "../fuzzed/checks/reference.rs"]
+    mod reference;
+    #[path = "../fuzzed/checks/word.rs"]
+    mod word;
 }

@@ -4,7 +4,7 @@
 //! turns patterns into regular expressions in which `.` does not. Matching keeps the set of reachable places and so
 //! takes time proportional to pattern times value, whatever the pattern.
 
-use super::word::WordError;
+use super::word::{WordError, bounded};
 
 /// How much of a value a pattern takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) fn replace_all(text: &str, value: &str, with: &str) -> Result<String,
         result.extend(&value[done..start]);
         // An empty match that touches the one before does not count.
         if end > done || start == 0 {
-            result.push_str(&fill(with, &value[start..end]));
+            fill(with, &value[start..end], &mut result)?;
         }
         done = end;
         search = if end > search { end } else { search + 1 };
@@ -155,8 +155,7 @@ fn spread(reached: &[usize], value: &[char]) -> Vec<usize> {
 }
 
 /// Fills `$0` with the match and every other group, of which there are none, with nothing.
-fn fill(template: &str, matched: &[char]) -> String {
-    let mut result = String::new();
+fn fill(template: &str, matched: &[char], result: &mut String) -> Result<(), WordError> {
     let mut rest = template;
     while let Some(at) = rest.find('$') {
         result.push_str(&rest[..at]);
@@ -175,10 +174,12 @@ fn fill(template: &str, matched: &[char]) -> String {
                 rest = after;
                 if name == "0" {
                     result.extend(matched);
+                    bounded(result)?;
                 }
             }
             Some(_) | None => result.push('$'),
         }
     }
-    result + rest
+    result.push_str(rest);
+    bounded(result)
 }

@@ -42,6 +42,9 @@ pub enum WordError {
     /// Substitutions inside substitutions pass the limit.
     #[error("substitutions are nested too deeply")]
     TooDeep,
+    /// What comes out passes the limit.
+    #[error("the text expands to more than {} MiB", LONGEST >> 20)]
+    TooLong,
 }
 
 impl WordError {
@@ -61,7 +64,7 @@ impl WordError {
             Self::PatternEscape(_) => {
                 "only `*`, `?`, `\\`, `/` and `}` are escaped in a pattern".into()
             }
-            Self::TooDeep => return None,
+            Self::TooDeep | Self::TooLong => return None,
         })
     }
 }
@@ -110,6 +113,15 @@ pub struct Expander {
 
 /// Deeper nesting is refused: the stack is finite.
 const DEEPEST: u32 = 100;
+
+/// Bytes that may come out. Substitutions inside substitutions multiply what they are given, and triggers of a base
+/// image are expanded like everything else.
+pub const LONGEST: usize = 16 << 20;
+
+/// Refuses a text that has become too long.
+pub(super) fn bounded(text: &str) -> Result<(), WordError> {
+    if text.len() > LONGEST { Err(WordError::TooLong) } else { Ok(()) }
+}
 
 impl Expander {
     /// Makes an engine with all switches off.
@@ -250,6 +262,7 @@ impl<'a> Scan<'a> {
                     let value = self.substitution()?;
                     value.chars().for_each(|c| words.add(&mut self.pending, c));
                     result.push_str(&value);
+                    bounded(&result)?;
                     continue;
                 }
                 '<' => self.heredoc_marker(),
@@ -268,6 +281,7 @@ impl<'a> Scan<'a> {
                 words.add_raw(&mut self.pending, &part);
             }
             result.push_str(&part);
+            bounded(&result)?;
         }
         match stop {
             Some('/') => Err(WordError::MissingSlash),
@@ -316,7 +330,10 @@ impl<'a> Scan<'a> {
                     result.extend(self.next().filter(|_| self.engine.raw_quotes));
                     return Ok(result);
                 }
-                Some('$') => result.push_str(&self.substitution()?),
+                Some('$') => {
+                    result.push_str(&self.substitution()?);
+                    bounded(&result)?;
+                }
                 Some(c) if c == self.engine.escape => {
                     self.next();
                     let escapes = matches!(self.peek(), Some('"' | '$'))

@@ -14,6 +14,12 @@ use super::{Timestamp, Xattrs};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
+/// The largest number that a header has room for as text, and more than the kernel has devices.
+const MOST_DEVICE: u32 = 0o7_777_777;
+
+/// How many extended headers one entry may have in front of it: a global one, a name, a link and records are four.
+const MOST_EXTENSIONS: usize = 64;
+
 /// One entry's header with all its extensions.
 #[derive(Debug, Default)]
 pub(super) struct RawEntry {
@@ -73,7 +79,12 @@ impl<R: Read> Reader<R> {
         io::copy(padding, &mut io::sink()).map_err(LayerError::Read)?;
         (self.stored, self.padding, self.holes) = (0, 0, None);
         let mut extensions = Extensions::default();
+        let mut extended = 0;
         while let Some(block) = self.header()? {
+            extended += 1;
+            if extended > MOST_EXTENSIONS {
+                return Err(LayerError::Archive("too many extended headers in a row"));
+            }
             let size = number(&block[124..136]).and_then(|size| u64::try_from(size).ok());
             let size = size.ok_or(LayerError::Archive("a size is not a number"))?;
             match block[156] {
@@ -311,7 +322,10 @@ fn basic_entry(block: &[u8; BLOCK]) -> Result<RawEntry> {
         0 | b'7' => b'0',
         flag => flag,
     };
-    let device = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+    let device = |value: i64| {
+        let number = u32::try_from(value).ok().filter(|number| *number <= MOST_DEVICE);
+        number.ok_or(LayerError::Archive("a device number is out of range"))
+    };
     let is_device = matches!(flag, b'3' | b'4');
     Ok(RawEntry {
         flag,
@@ -322,7 +336,7 @@ fn basic_entry(block: &[u8; BLOCK]) -> Result<RawEntry> {
         gid: owner(field(116..124)?)?,
         mtime: Timestamp { seconds: field(136..148)?, nanoseconds: 0 },
         device: if is_device {
-            (device(field(329..337)?), device(field(337..345)?))
+            (device(field(329..337)?)?, device(field(337..345)?)?)
         } else {
             (0, 0)
         },

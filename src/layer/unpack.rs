@@ -238,14 +238,33 @@ impl Directory {
         Ok(self.disk.link(path, to)?)
     }
 
+    /// Removes what has changed nothing in the end, such as a directory made for a file that is gone again: it would
+    /// hide the lower layers' one.
+    fn drop_leftovers(&mut self, changes: &Changes) -> Result<()> {
+        let left = self.present.iter().rev().filter(|path| changes.get(path).is_none());
+        for path in left.cloned().collect::<Vec<_>>() {
+            self.disk.remove(&path)?;
+            self.present.remove(&path);
+        }
+        Ok(())
+    }
+
     /// Adds what only the finished changes tell: copies of lower layers' files, whiteouts, directories' metadata.
     fn complete(&mut self, tree: &Tree, changes: &Changes) -> Result<()> {
         let contents = TreeContents(tree.clone());
+        self.drop_leftovers(changes)?;
         for (path, change) in changes {
-            let Change::Put { kind, meta } = change else { continue };
             if self.present.contains(path) || path.is_root() {
                 continue;
             }
+            let (kind, meta) = match change {
+                Change::Put { kind, meta } => (kind, meta),
+                Change::Clear { .. } => {
+                    self.ensure(path)?;
+                    continue;
+                }
+                Change::Remove => continue,
+            };
             match kind {
                 Kind::Directory => self.ensure(path)?,
                 Kind::File { .. } => {

@@ -9,7 +9,7 @@ use kiln::oci::Reference;
 
 use super::ebnf::{FILES, Grammar};
 use super::generate::{Generator, Sentence};
-use super::hostile::mutate;
+use super::mutate::mutate;
 use super::recognise::matches;
 use super::rng::Rng;
 

@@ -1,178 +1,15 @@
-//! Texts that nobody would write: whatever they are, the parsers return, and every span lies inside the text.
+//! Texts that nobody would write: whatever they are, what `tests/fuzzed/checks` says of them holds.
 
 use std::path::Path;
 
-use kiln::dockerfile::ast::{Dockerfile as Tree, Span};
-use kiln::dockerfile::heredoc::{body, is_single};
-use kiln::dockerfile::word::{Environment, Expander};
-use kiln::dockerfile::{ArgumentError, Dockerfile, ParseError, ParseErrorKind};
-use kiln::dockerfile::{chmod, device, duration, mount};
-use kiln::dockerfile::{parse_trigger, port, signal};
-use kiln::dockerignore::{Matcher, Parents};
-use kiln::oci::Reference;
-use kiln::wildcard;
+use kiln::dockerfile::word::{Expander, WordError};
 use serde_json::Value;
 
 use super::ebnf::Grammar;
 use super::generate::Generator;
+use super::mutate::mutate;
 use super::rng::Rng;
-
-/// What means something somewhere.
-const SNIPPETS: [&str; 22] = [
-    "\\\n",
-    "`\n",
-    "<<EOF",
-    "<<-",
-    "<<",
-    "${",
-    "}",
-    "$",
-    "\"",
-    "'",
-    "\\",
-    "`",
-    "--",
-    "[",
-    "\u{feff}",
-    "#",
-    "# escape=`\n",
-    "FROM a AS b\n",
-    "\r",
-    "\n",
-    "**",
-    "!",
-];
-
-/// Changes a text in one to four places.
-pub(crate) fn mutate(text: &[u8], rng: &mut Rng) -> Vec<u8> {
-    let mut text = text.to_vec();
-    for _ in 0..=rng.below(4) {
-        let at = rng.below(text.len() + 1);
-        let end = (at + 1 + rng.below(8)).min(text.len());
-        match rng.below(7) {
-            0 if at < text.len() => text[at] ^= 1 << rng.below(8),
-            1 => drop(text.drain(at..end)),
-            2 => {
-                let copy = text[at..end].to_vec();
-                text.splice(at..at, copy);
-            }
-            3 if rng.one_in(4) => text.truncate(at),
-            4 => text.insert(at, rng.below(32) as u8),
-            5 => text.insert(at, 32 + rng.below(95) as u8),
-            _ => {
-                let snippet = SNIPPETS[rng.below(SNIPPETS.len())].bytes();
-                text.splice(at..at, snippet);
-            }
-        }
-    }
-    text
-}
-
-/// All spans of a parsed file.
-fn spans(tree: &Tree) -> Vec<Span> {
-    let commands = tree.stages.iter().flat_map(|stage| &stage.commands).chain(&tree.global_args);
-    let mut spans: Vec<Span> = commands.map(|command| command.span).collect();
-    spans.extend(tree.stages.iter().map(|stage| stage.span));
-    spans.extend(tree.directives.iter().map(|directive| directive.span));
-    spans.extend(tree.syntax.iter().map(|syntax| syntax.span));
-    spans.extend(tree.check.iter().map(|check| check.span));
-    spans.extend(tree.warnings.iter().map(|warning| warning.span));
-    spans
-}
-
-/// Line and column of an offset, both from 1; nothing if it is outside of the text or inside a character.
-fn line_and_column(text: &[u8], offset: usize) -> Option<(u32, usize)> {
-    let before = text.get(..offset)?;
-    if std::str::from_utf8(text).is_ok_and(|text| !text.is_char_boundary(offset)) {
-        return None;
-    }
-    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
-    Some((line, String::from_utf8_lossy(&before[start..]).chars().count() + 1))
-}
-
-/// A span's first line is the one that its first byte is on, and its last byte is not below its last line.
-fn check_span(text: &[u8], span: Span, what: &str) {
-    let Span { first_line, last_line, start, end } = span;
-    let place = |offset| {
-        line_and_column(text, offset).unwrap_or_else(|| panic!("{what}: {span:?} in {text:?}"))
-    };
-    let ((first, _), (last, _)) = (place(start), place(end));
-    let lines = first_line == first && first <= last && last <= last_line;
-    assert!(
-        start <= end && lines,
-        "{what}: {span:?}, lines {first} to {last}: {:?}",
-        String::from_utf8_lossy(text)
-    );
-}
-
-fn check_error(text: &[u8], error: &ParseError) {
-    assert!(!error.to_string().is_empty());
-    assert_ne!(error.hint().as_deref(), Some(""));
-    // These stand at the end of the text; behind its last line feed, they still count as on the line before it.
-    let at_end = ParseErrorKind::Argument(ArgumentError::TriggerCount);
-    if *error.kind == ParseErrorKind::Empty || *error.kind == at_end {
-        assert!(line_and_column(text, error.span.start).is_some());
-        return;
-    }
-    check_span(text, error.span, "error");
-    check_span(text, error.instruction, "instruction");
-}
-
-fn read_dockerfile(text: &[u8]) {
-    match Dockerfile::parse(text) {
-        Ok(tree) => {
-            spans(&tree).into_iter().for_each(|span| check_span(text, span, "node"));
-            let commands = tree.stages.iter().flat_map(|stage| &stage.commands);
-            commands.flat_map(|command| &command.heredocs).for_each(|it| drop(body(it)));
-        }
-        Err(errors) => {
-            assert!(!errors.is_empty());
-            errors.iter().for_each(|error| check_error(text, error));
-        }
-    }
-}
-
-/// Reads a text as everything that is not a file.
-fn read_values(text: &str) {
-    let values: [Environment<'_>; 2] = [&|_| None, &|_| Some("a b\\*\n\"".to_owned())];
-    for (env, escape) in values.into_iter().flat_map(|env| [(env, '\\'), (env, '`')]) {
-        for switches in 0..16 {
-            let expander = Expander {
-                escape,
-                skip_unset_env: switches & 1 != 0,
-                raw_quotes: switches & 2 != 0,
-                raw_escapes: switches & 4 != 0,
-                skip_process_quotes: switches & 8 != 0,
-            };
-            let _ = expander.expand(text, env);
-            let _ = expander.process_words(text, env);
-        }
-    }
-    if let Err(errors) = parse_trigger(text) {
-        errors.iter().for_each(|error| check_error(text.as_bytes(), error));
-    }
-    let _ = mount::parse(text, &mut |word| Ok(word.to_owned()));
-    let _ = (mount::from(text), device::device(text), port::port(text), signal::signal(text));
-    let _ = (chmod::chmod(text).map(|it| it.apply(0o644, false)), duration::duration(text));
-    let _ =
-        (is_single(text), wildcard::matches(text, "a/b"), wildcard::matches("a*[b-c]\\?", text));
-    assert_eq!(wildcard::clean(&wildcard::clean(text)), wildcard::clean(text));
-    if let Ok(reference) = Reference::parse(text) {
-        assert_eq!(Reference::parse(&reference.to_string()), Ok(reference));
-    }
-}
-
-/// A walk that asks parent by parent never fails where one that asks at once does not.
-fn read_patterns(text: &[u8]) {
-    let Ok(matcher) = Matcher::parse(text) else { return };
-    for path in ["a", "a/b/c", "é/\n", "**"] {
-        if matcher.matches(path).is_ok() {
-            let _ = matcher.check(path, &Parents::default());
-            let _ = matcher.can_prune(path);
-        }
-    }
-}
+use super::{configuration, dockerfile, ignore, reference, word};
 
 fn corpus() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus")
@@ -182,6 +19,17 @@ fn rows(file: &str, key: &str) -> Vec<String> {
     let rows: Value = serde_json::from_slice(&std::fs::read(corpus().join(file)).unwrap()).unwrap();
     let texts = rows.as_array().unwrap().iter().filter_map(|row| row[key].as_str());
     texts.map(str::to_owned).collect()
+}
+
+/// Checks a text as everything that is not a file.
+fn check_value(text: &[u8]) {
+    word::check(text);
+    word::check(&[text, b"\0a b\\*\n\""].concat());
+    dockerfile::check(text);
+    configuration::check(&[b"v", text].concat());
+    reference::check(text);
+    ignore::check(&[text, b"\0a/b"].concat());
+    ignore::check(&[b"a*[b-c]\\?\0", text].concat());
 }
 
 #[test]
@@ -195,9 +43,9 @@ fn dockerfiles_never_panic_and_spans_are_inside() {
     let mut generator = Generator::new(&grammar, 6);
     texts.extend((0..800).map(|_| generator.sentence("dockerfile", '\\').text.into_bytes()));
     for text in texts {
-        read_dockerfile(&text);
+        dockerfile::check(&text);
         for _ in 0..8 {
-            read_dockerfile(&mutate(&text, &mut rng));
+            dockerfile::check(&mutate(&text, &mut rng));
         }
     }
 }
@@ -218,9 +66,9 @@ fn values_never_panic() {
         }));
     }
     for text in texts {
-        read_values(&text);
+        check_value(text.as_bytes());
         for _ in 0..6 {
-            read_values(&String::from_utf8_lossy(&mutate(text.as_bytes(), &mut rng)));
+            check_value(&mutate(text.as_bytes(), &mut rng));
         }
     }
 }
@@ -233,9 +81,26 @@ fn ignore_files_never_panic() {
     let mut generator = Generator::new(&grammar, 10);
     texts.extend((0..500).map(|_| generator.sentence("patterns", '\\').text));
     for text in texts {
-        read_patterns(text.as_bytes());
+        ignore::check(text.as_bytes());
         for _ in 0..16 {
-            read_patterns(&mutate(text.as_bytes(), &mut rng));
+            ignore::check(&mutate(text.as_bytes(), &mut rng));
         }
     }
+}
+
+/// Each substitution multiplies what the one inside of it makes, and triggers of a base image are expanded too.
+#[test]
+fn what_comes_out_of_a_word_is_bounded() {
+    let value = "a".repeat(64);
+    let env = |_: &str| Some(value.clone());
+    let expand = |word: &str| Expander::new('\\').expand(word, &env);
+    let nested = |depth: usize| (0..depth).fold("a".to_owned(), |it, _| format!("${{x//a/{it}}}"));
+    assert_eq!(expand(&nested(3)).unwrap().len(), 64 * 64 * 64);
+    assert_eq!(expand(&nested(9)), Err(WordError::TooLong));
+    let whole_match = (0..4).fold("a".to_owned(), |it, _| format!("${{x//*/{it}}}"));
+    assert!(expand(&whole_match).is_ok());
+    let groups = format!("${{x//*/{}}}", "\\$0".repeat(300_000));
+    assert_eq!(expand(&groups), Err(WordError::TooLong));
+    assert_eq!(expand(&"$x".repeat(300_000)), Err(WordError::TooLong));
+    assert_eq!(expand(&format!("\"{}\"", "$x".repeat(300_000))), Err(WordError::TooLong));
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::ebnf::Grammar;
 use super::generate::{Generator, Sentence};
-use super::hostile::mutate;
+use super::mutate::mutate;
 use super::rng::Rng;
 
 /// A Dockerfile that the grammar derives.

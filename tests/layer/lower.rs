@@ -10,7 +10,7 @@ use kiln::layer::{
     TreeContents, is_archive, materialise, read_archive, unpack,
 };
 
-use super::{Memory, Tar, file, flavour, list, meta, path};
+use super::{Memory, Tarball, file, flavour, list, meta, path};
 
 /// A base with a merged `/usr`, a private directory and two names of one file.
 fn base() -> Tree {
@@ -38,7 +38,7 @@ fn unpack_over_base(tar: &[u8]) -> (tempfile::TempDir, Changes) {
 
 #[test]
 fn links_of_lower_layers_are_followed() {
-    let (dir, changes) = unpack_over_base(&Tar::default().file("lib/new", "n").end());
+    let (dir, changes) = unpack_over_base(&Tarball::default().file("lib/new", "n").end());
     assert_eq!(list(&changes), ["/usr dir", "/usr/lib dir", "/usr/lib/new file 1"]);
     assert_eq!(fs::read(dir.path().join("usr/lib/new")).unwrap(), b"n");
     assert!(!dir.path().join("lib").exists());
@@ -46,7 +46,7 @@ fn links_of_lower_layers_are_followed() {
 
 #[test]
 fn directories_nobody_describes_are_as_they_were() {
-    let (dir, changes) = unpack_over_base(&Tar::default().file("private/key", "k").end());
+    let (dir, changes) = unpack_over_base(&Tarball::default().file("private/key", "k").end());
     let Some(Change::Put { meta, .. }) = changes.get(&path("private")) else { panic!() };
     assert_eq!(meta.mode, 0o700);
     let disk = fs::metadata(dir.path().join("private")).unwrap();
@@ -55,7 +55,7 @@ fn directories_nobody_describes_are_as_they_were() {
 
 #[test]
 fn a_hard_link_into_a_lower_layer_copies_the_file() {
-    let (dir, changes) = unpack_over_base(&Tar::default().hard("a", "usr/two").end());
+    let (dir, changes) = unpack_over_base(&Tarball::default().hard("a", "usr/two").end());
     let expected = ["/a file 6", "/usr dir", "/usr/one hard /a", "/usr/two hard /a"];
     assert_eq!(list(&changes), expected);
     assert_eq!(fs::read(dir.path().join("usr/two")).unwrap(), b"linked");
@@ -64,7 +64,7 @@ fn a_hard_link_into_a_lower_layer_copies_the_file() {
 
 #[test]
 fn only_what_is_there_is_whited_out() {
-    let tar = Tar::default()
+    let tar = Tarball::default()
         .file("usr/.wh.one", "")
         .file("usr/.wh.never", "")
         .file("usr/lib/.wh..wh..opq", "")
@@ -91,14 +91,14 @@ fn only_what_is_there_is_whited_out() {
 
 #[test]
 fn an_opaque_root_names_what_it_hides() {
-    let tar = Tar::default().file("usr/kept", "").file(".wh..wh..opq", "").end();
+    let tar = Tarball::default().file("usr/kept", "").file(".wh..wh..opq", "").end();
     let (_, changes) = unpack_over_base(&tar);
     assert_eq!(list(&changes), ["/lib gone", "/private gone", "/usr dir", "/usr/kept file 0"]);
 }
 
 #[test]
 fn a_directory_made_anew_is_opaque() {
-    let tar = Tar::default().file(".wh.usr", "").file("usr/new", "").end();
+    let tar = Tarball::default().file(".wh.usr", "").file("usr/new", "").end();
     let (_, changes) = unpack_over_base(&tar);
     assert_eq!(list(&changes), ["/usr clear", "/usr/new file 0"]);
     let merged = base().apply(&changes, &kiln::layer::Nowhere::shared()).unwrap();
@@ -107,12 +107,12 @@ fn a_directory_made_anew_is_opaque() {
 
 #[test]
 fn an_archive_becomes_a_tree() {
-    let tar = Tar::default()
+    let tar = Tarball::default()
         .file("a", "first")
         .hard("b", "a")
         .file("a", "second")
         .file(".wh.x", "plain")
-        .link("l", "b")
+        .symlink("l", "b")
         .end();
     assert!(is_archive(&tar[..]));
     assert!(!is_archive(&b"plain text"[..]) && !is_archive(&[][..]) && !is_archive(&[0; 1024][..]));

@@ -1,0 +1,7 @@
+//! See `tests/fuzzed/checks/configuration.rs`.
+#![no_main]
+
+#[path = "../../tests/fuzzed/checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::configuration::check(data));
