@@ -10,6 +10,7 @@ use crate::layer::{Contents, DirectoryContents, Metadata, Tree, diff_upper};
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
 use crate::sandbox::{Exit, Io};
 use crate::snapshot::LayerId;
+use crate::snapshot::reduce::Leftovers;
 use crate::snapshot::upper::Upper;
 use crate::source::SourceError;
 
@@ -52,7 +53,10 @@ impl Solver<'_> {
             upper.discard();
             return Err(error);
         }
-        let changes = diff_upper(&tree, upper.read()?)?;
+        let found = upper.read()?;
+        let leftovers = Leftovers::of(&found);
+        let changes = diff_upper(&tree, found)?;
+        leftovers.reduce(&upper.files, &changes)?;
         let layer = snapshots.commit_directory(&changes, &upper.files, None)?;
         let directory = snapshots.directory(layer)?;
         let contents = DirectoryContents::open(&directory).map_err(SourceError::from)?;
