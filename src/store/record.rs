@@ -70,6 +70,17 @@ impl RecordKind {
 
 const MAGIC: &str = "kiln-record 1";
 
+/// What the bytes of a record's file are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// It counts; this is its body.
+    Counts(Vec<u8>),
+    /// It is whole, but the machine stopped before it was known to be on the disk, with what it names.
+    Unsettled(Vec<u8>),
+    /// It is no record.
+    Damaged,
+}
+
 impl Store {
     fn record_path(&self, kind: RecordKind, name: &str) -> PathBuf {
         self.root.join(kind.place(name))
@@ -96,6 +107,15 @@ impl Store {
         counts.then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
     }
 
+    /// Says what the bytes of a record's file are worth.
+    pub fn judge(&self, path: &Path, bytes: &[u8]) -> Judged {
+        let Some((boot, body)) = open_envelope(bytes) else { return Judged::Damaged };
+        match boot == self.boot || self.is_settled(&boot, path) {
+            true => Judged::Counts(body.to_vec()),
+            false => Judged::Unsettled(body.to_vec()),
+        }
+    }
+
     /// Returns where the mark of this boot is or will be, beneath the root.
     pub fn own_mark(&self) -> String {
         format!("records/{}", mark_name(&self.boot))
@@ -103,13 +123,8 @@ impl Store {
 
     /// Writes a record, replacing what was there.
     pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
-        if !self.wrote.swap(true, Ordering::Relaxed) {
-            make_settled_mark(&self.root, &self.boot)?;
-        }
         let path = self.record_path(kind, name);
-        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
-        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
-        bytes.extend_from_slice(body);
+        let bytes = self.envelope(body)?;
         self.count_record(bytes.len());
         let _guard = self.guard();
         let replaced = fs::replace(&path, &bytes, &self.scratch);
@@ -124,6 +139,17 @@ impl Store {
             }
             done => Ok(done?),
         }
+    }
+
+    /// Returns a record's file as this boot writes it.
+    pub(super) fn envelope(&self, body: &[u8]) -> Result<Vec<u8>> {
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            make_settled_mark(&self.root, &self.boot)?;
+        }
+        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
+        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
+        bytes.extend_from_slice(body);
+        Ok(bytes)
     }
 
     /// Removes a record; one that is not there is no error.
