@@ -10,6 +10,7 @@
 //! records/build/<id>          which steps the last build of a Dockerfile had (`cache/`)
 //! records/chain/<chain id>    which layer is the uppermost of a chain (`source/`)
 //! records/blob/<name>         in which blob a layer is compressed (`export/`) or a download is (`source/`)
+//! records/verified-<boot>     somebody has looked at what was doubtful when this boot began (`verify/`)
 //! records/settled-<boot>      how far the records of a boot are known to be on the disk
 //! mounts/<id>/                directories of RUN --mount=type=cache
 //! locks/<name>                flock files: leases of running builds, steps in flight; removed by their holders

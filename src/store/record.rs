@@ -178,14 +178,52 @@ impl Store {
     }
 
     fn is_settled(&self, boot: &str, record: &Path) -> bool {
-        let settled = std::fs::read_to_string(settled_path(&self.root, boot)).ok();
-        let until =
-            settled.and_then(|text| text.strip_suffix('\n')?.parse().ok()).map(Duration::from_secs);
         let written = std::fs::metadata(record).and_then(|meta| meta.modified());
-        match (until, written) {
-            (Some(until), Ok(written)) => written < UNIX_EPOCH + until,
+        match (settled_until(&settled_path(&self.root, boot)), written) {
+            (Some(until), Ok(written)) => written < until,
             _ => false,
         }
+    }
+
+    /// Returns since when it is not known whether what was put in its place reached the disk, because the machine
+    /// stopped and nobody has looked since; `None` if somebody has, or it did not stop.
+    pub fn doubtful_since(&self) -> Result<Option<SystemTime>> {
+        if self.verified_path().exists() {
+            return Ok(None);
+        }
+        let directory = self.root.join("records");
+        let fail = PathError::of("list", &directory);
+        let own = mark_name(&self.boot);
+        let (mut since, mut has_other) = (UNIX_EPOCH, false);
+        for entry in std::fs::read_dir(&directory).map_err(&fail)? {
+            let name = entry.map_err(&fail)?.file_name();
+            if name.as_encoded_bytes().starts_with(b"settled-") && *name != *own {
+                has_other = true;
+                since = since.max(settled_until(&directory.join(name)).unwrap_or(UNIX_EPOCH));
+            }
+        }
+        Ok(has_other.then_some(since))
+    }
+
+    /// Notes that somebody has looked at what was doubtful when this boot began.
+    pub fn note_verified(&self) -> Result<()> {
+        let directory = self.root.join("records");
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let is_former = entry.file_name().as_encoded_bytes().starts_with(b"verified-");
+            if is_former && entry.path() != self.verified_path() {
+                fs::remove_file(&entry.path())?;
+            }
+        }
+        match fs::create_new(&self.verified_path()) {
+            Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn verified_path(&self) -> PathBuf {
+        self.root.join("records").join(format!("verified-{}", self.boot))
     }
 }
 
@@ -213,6 +251,13 @@ fn make_settled_mark(root: &Path, boot: &str) -> Result<()> {
         Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Reads a mark: what was written before is on the disk.
+fn settled_until(mark: &Path) -> Option<SystemTime> {
+    let text = std::fs::read_to_string(mark).ok()?;
+    let seconds = text.strip_suffix('\n')?.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn mark_name(boot: &str) -> String {

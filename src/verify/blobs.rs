@@ -37,6 +37,7 @@ pub(super) fn read(reader: &Reader<'_>, amount: &mut Amount) -> Result<Blobs> {
         let name = place.path.rsplit('/').next().unwrap_or_default();
         match format!("sha256:{name}").parse::<Digest>() {
             Err(_) => Ok(Some(Err("is no blob".to_owned()))),
+            Ok(digest) if place.is_before(reader.since) => Ok(Some(Ok(digest))),
             Ok(digest) => hash(reader, &root.join(&place.path), (digest, stat), &report),
         }
     })?;

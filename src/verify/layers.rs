@@ -49,6 +49,11 @@ pub(super) fn read(reader: &Reader<'_>, amount: &mut Amount) -> Result<Layers> {
         (reader.progress)("files of layers", amount.bytes, 0);
         amount.layers += 1;
         let name = place.path.rsplit('/').next().unwrap_or_default().to_owned();
+        // Whatever comes into a directory is written down in its own time.
+        if place.is_before(reader.since) && root.join(&place.path).join("changes").exists() {
+            layers.sound.insert(name, known(root, place)?);
+            continue;
+        }
         match changes(&root.join(&place.path), &name)? {
             Ok(changes) => {
                 let layer = one(reader, place, &changes, amount)?;
@@ -110,6 +115,14 @@ fn one(reader: &Reader<'_>, place: Place, changes: &Changes, amount: &mut Amount
             tar.filter(|tar| is_packed(&reader.store.blob_path(tar), changes, tar))
         }
     };
+    Ok(Layer { place, files, note, tar })
+}
+
+/// A layer that was known to be on the disk when the machine stopped.
+fn known(root: &Path, place: Place) -> Result<Layer> {
+    let (tar, note) = note(root, &place)?;
+    let has_files = root.join(&place.path).join("fs").exists();
+    let files = if has_files { Part::Sound } else { Part::Absent };
     Ok(Layer { place, files, note, tar })
 }
 

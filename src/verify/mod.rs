@@ -19,11 +19,11 @@ mod records;
 mod repair;
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::snapshot::SnapshotError;
-use crate::source::SourceError;
 use crate::store::{Store, StoreError};
 
 /// Why the store could not be verified.
@@ -38,9 +38,6 @@ pub enum VerifyError {
     /// A layer.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// What records say.
-    #[error(transparent)]
-    Source(#[from] SourceError),
     /// The user asked to stop. Nothing was changed.
     #[error("canceled")]
     Canceled,
@@ -51,7 +48,6 @@ impl VerifyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Source(error) => error.hint(),
             Self::Path(_) | Self::Snapshot(_) | Self::Canceled => None,
         }
     }
@@ -149,12 +145,44 @@ pub fn verify(
     progress: &(dyn Fn(&str, u64, u64) + Sync),
     cancel: &Cancel,
 ) -> Result<Report> {
-    let reader = Reader { store, progress, cancel };
+    let reader = Reader { store, progress, cancel, since: None };
+    let report = verify_with(&reader, mode)?;
+    if mode == Mode::Repair {
+        store.note_verified()?;
+    }
+    Ok(report)
+}
+
+/// Looks, once after the machine has been started, at whatever was not known to be on the disk when it stopped: what is
+/// there by its name may have lost its bytes. To be called by whoever will put something into the store, before it looks
+/// anything up. Returns what was found. What cannot be read by this user is left to the next one.
+pub fn recover(store: &Store, cancel: &Cancel) -> Result<Vec<Finding>> {
+    let Some(since) = store.doubtful_since()? else { return Ok(Vec::new()) };
+    let Some(_lock) = store.lock("recover", &|| cancel.is_canceled())? else {
+        return Err(VerifyError::Canceled);
+    };
+    if store.doubtful_since()?.is_none() {
+        return Ok(Vec::new());
+    }
+    let reader = Reader { store, progress: &|_, _, _| {}, cancel, since: Some(since) };
+    let is_denied = |error: &PathError| error.source.kind() == std::io::ErrorKind::PermissionDenied;
+    match verify_with(&reader, Mode::Repair) {
+        Ok(report) => {
+            store.note_verified()?;
+            Ok(report.findings)
+        }
+        Err(VerifyError::Path(error)) if is_denied(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn verify_with(reader: &Reader<'_>, mode: Mode) -> Result<Report> {
+    let store = reader.store;
     let mut amount = Amount::default();
     // What names something is read before what it names: what comes meanwhile is there by then.
-    let records = records::read(&reader, &mut amount)?;
-    let layers = layers::read(&reader, &mut amount)?;
-    let blobs = blobs::read(&reader, &mut amount)?;
+    let records = records::read(reader, &mut amount)?;
+    let layers = layers::read(reader, &mut amount)?;
+    let blobs = blobs::read(reader, &mut amount)?;
     let found = repair::Found { records, layers, blobs };
     let findings = match mode {
         Mode::Look => {
@@ -171,6 +199,8 @@ struct Reader<'a> {
     store: &'a Store,
     progress: &'a (dyn Fn(&str, u64, u64) + Sync),
     cancel: &'a Cancel,
+    /// What was written before is known to be what it should be.
+    since: Option<SystemTime>,
 }
 
 impl Reader<'_> {

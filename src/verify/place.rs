@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, FileType, Stat, statat};
 use rustix::io::Errno;
@@ -21,6 +22,14 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(path: String, stat: &Stat) -> Self {
         Self { path, inode: stat.st_ino, written: (stat.st_mtime, stat.st_mtime_nsec) }
+    }
+
+    /// Returns whether it was written before a time.
+    pub(super) fn is_before(&self, time: Option<SystemTime>) -> bool {
+        let (seconds, nanoseconds) = self.written;
+        let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let written = UNIX_EPOCH + duration + Duration::from_nanos(nanoseconds);
+        time.is_some_and(|time| written < time)
     }
 
     /// Returns whether what was read is still there.

@@ -135,20 +135,24 @@ impl Plan {
     /// Looks at a layer whose changes are sound; returns whether all of it goes, now.
     fn layer(&mut self, layer: &Layer, known: &Known<'_>, held: &Places, parts: &mut Self) -> bool {
         let has_tar = layer.tar.is_some_and(|tar| known.blobs.contains(&tar));
-        if let Part::Damaged(note, problem) = &layer.note {
-            parts.thing(("layer", &layer.place, note), problem, Outcome::Reduced, held);
-        }
         let whole = ("layer", &layer.place, &layer.place);
-        match &layer.files {
-            Part::Sound => false,
-            Part::Absent if has_tar => false,
-            Part::Absent => self.thing(whole, "has lost its files", Outcome::Removed, held),
-            Part::Damaged(body, problem) if has_tar => {
+        let is_gone = match &layer.files {
+            Part::Absent if !has_tar => {
+                self.thing(whole, "has lost its files", Outcome::Removed, held)
+            }
+            Part::Damaged(_, problem) if !has_tar => {
+                self.thing(whole, problem, Outcome::Removed, held)
+            }
+            Part::Damaged(body, problem) => {
                 parts.thing(("layer", &layer.place, body), problem, Outcome::Reduced, held);
                 false
             }
-            Part::Damaged(_, problem) => self.thing(whole, problem, Outcome::Removed, held),
+            Part::Sound | Part::Absent => false,
+        };
+        if let (Part::Damaged(note, problem), false) = (&layer.note, is_gone) {
+            parts.thing(("layer", &layer.place, note), problem, Outcome::Reduced, held);
         }
+        is_gone
     }
 
     fn record(&mut self, record: &Record, known: &Known<'_>) {
@@ -162,8 +166,14 @@ impl Plan {
             (None, None) => {}
             (None, Some(body)) => {
                 let problem = "was not yet known to be on the disk when the machine stopped";
-                self.say(said, problem.to_owned(), Outcome::Renewed);
-                self.renewed.push((record.place.clone(), body.clone()));
+                // What files held whose bytes the same end of the machine may have taken is not to be believed.
+                let can_stay = !matches!(record.kind, RecordKind::Context | RecordKind::Build);
+                let outcome = if can_stay { Outcome::Renewed } else { Outcome::Removed };
+                self.say(said, problem.to_owned(), outcome);
+                match can_stay {
+                    true => self.renewed.push((record.place.clone(), body.clone())),
+                    false => self.going.push(record.place.clone()),
+                }
             }
             (Some(lack), _) => {
                 let about = record.about.as_ref().map(|text| format!("`{text}` "));

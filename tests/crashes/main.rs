@@ -4,6 +4,7 @@
 
 mod damage;
 mod killed;
+mod power;
 mod prepared;
 #[path = "../registry/server.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
