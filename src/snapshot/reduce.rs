@@ -5,6 +5,7 @@
 //! directory that hides everything below it, in whose place come whiteouts of what the changes remove. Sockets stay:
 //! no layer has them, and they hide nothing that a base has.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -85,10 +86,10 @@ struct Times(BTreeMap<std::path::PathBuf, Timespec>);
 impl Times {
     fn note(&mut self, files: &Path, path: &TreePath) -> Result<()> {
         let parent = files.join(path.parent().unwrap_or_default().as_path());
-        if !self.0.contains_key(&parent) {
-            let stat = rustix::fs::lstat(&parent).map_err(PathError::of("examine", &parent))?;
-            let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-            self.0.insert(parent, time);
+        if let Entry::Vacant(entry) = self.0.entry(parent) {
+            let stat = rustix::fs::lstat(entry.key());
+            let stat = stat.map_err(PathError::of("examine", entry.key()))?;
+            entry.insert(Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ });
         }
         Ok(())
     }
