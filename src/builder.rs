@@ -17,7 +17,7 @@ pub use inputs::{Inputs, LARGEST_DOCKERFILE, parse};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::dockerfile::ast::Dockerfile;
-use crate::event::{Cancel, Reporter};
+use crate::event::{Cancel, Event, Reporter};
 use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
@@ -26,6 +26,7 @@ use crate::solve::Solver;
 pub use crate::solve::secret::{LARGEST_SECRET, Secret, SecretSource};
 use crate::source::image::Images;
 use crate::store::Store;
+use crate::verify;
 
 /// Everything that a build is asked to do; made by the command line, complete in itself.
 #[derive(Debug, Clone)]
@@ -210,8 +211,18 @@ struct Opened {
     web: Web,
 }
 
-fn open(request: &Build, cancel: &Cancel) -> Result<Opened, Vec<Diagnostic>> {
+fn open(
+    request: &Build,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Opened, Vec<Diagnostic>> {
     let store = Store::open(&request.state).map_err(report::store)?;
+    let lost = verify::recover(&store, cancel).map_err(|error| report::verify(&error))?;
+    for finding in lost.iter().filter(|finding| finding.outcome == verify::Outcome::Lost) {
+        let message =
+            format!("`{}` was lost when the machine stopped: it {}", finding.id, finding.problem);
+        reporter.report(Event::Warning { message });
+    }
     let inputs = Inputs::read(request, &store)?;
     let file = inputs.parse()?;
     let web = Web::new(&request.registry, cancel).map_err(|error| report::docker_config(&error))?;
@@ -224,7 +235,7 @@ pub fn build(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Outcome, Vec<Diagnostic>> {
-    let Opened { store, inputs, file, web } = open(request, cancel)?;
+    let Opened { store, inputs, file, web } = open(request, reporter, cancel)?;
     let store = cap::Capped { store, cap: request.keep_storage, reporter };
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
@@ -275,7 +286,7 @@ pub fn plan(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<crate::graph::Plan, Vec<Diagnostic>> {
-    let Opened { store, inputs, file, web } = open(request, cancel)?;
+    let Opened { store, inputs, file, web } = open(request, reporter, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     plan::lower(&inputs, &file, &images, reporter, &mut Vec::new())
 }
@@ -289,7 +300,7 @@ pub fn check(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Check, Vec<Diagnostic>> {
-    let Opened { store, mut inputs, file, web } = open(request, cancel)?;
+    let Opened { store, mut inputs, file, web } = open(request, reporter, cancel)?;
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     inputs.requests.truncate(1);
     inputs.requests[0].every_stage = request.target.as_deref().unwrap_or_default().is_empty();

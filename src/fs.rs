@@ -62,6 +62,14 @@ pub fn has_no_space(path: &Path) -> bool {
         .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 1 << 20)
 }
 
+/// Returns whether an error says that a disk or a file system has lost what was on it.
+pub fn is_lost(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::IO, Errno::UCLEAN, Errno::BADMSG]
+        .iter()
+        .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
+}
+
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, PathError>;
 
@@ -89,27 +97,27 @@ pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Reads a file, but no more of it than `limit` bytes, without marking it as read, as far as this user may ask for
 /// that; `None` if there is none.
 pub fn read_unmarked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    match open_unmarked(path) {
-        Ok(file) => {
-            let mut bytes = Vec::new();
-            let read = file.take(limit).read_to_end(&mut bytes);
-            read.map_err(PathError::of("read", path))?;
-            Ok(Some(bytes))
-        }
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let Some(file) = open_unmarked(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = file.take(limit).read_to_end(&mut bytes);
+    read.map_err(PathError::of("read", path))?;
+    Ok(Some(bytes))
 }
 
-/// Opens a file, no link, so that reading it does not mark it as read, as far as this user may ask for that.
-pub fn open_unmarked(path: &Path) -> Result<File> {
-    use rustix::fs::{Mode, OFlags, open};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = match open(path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(rustix::io::Errno::PERM) => open(path, flags, Mode::empty()),
+/// Opens a file for reading that is not marked as read by it, as far as this user may ask for that; `None` if there is
+/// none. No link is followed, and nothing is waited for.
+pub fn open_unmarked(path: &Path) -> Result<Option<File>> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
         opened => opened,
     };
-    Ok(File::from(opened.map_err(PathError::of("open", path))?))
+    match opened {
+        Err(Errno::NOENT) => Ok(None),
+        opened => Ok(Some(File::from(opened.map_err(PathError::of("read", path))?))),
+    }
 }
 
 /// Opens a file for reading.

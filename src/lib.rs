@@ -8,7 +8,7 @@
 //! 8 cli
 //! 7 builder runner
 //! 6 images
-//! 5 solve export gc
+//! 5 solve export gc verify
 //! 4 source
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
@@ -40,4 +40,5 @@ pub mod snapshot;
 pub mod solve;
 pub mod source;
 pub mod store;
+pub mod verify;
 pub mod wildcard;

@@ -6,19 +6,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::left::{processes, wait_until};
 use support::{BASE, Kiln};
-
-/// Asks again and again until something is so.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// Starts a build whose output goes to a file.
 fn start(kiln: &Kiln, args: &[&str]) -> (Child, PathBuf) {
@@ -35,25 +26,6 @@ fn start_step(kiln: &Kiln) -> (Child, PathBuf) {
         std::fs::read_to_string(&log).unwrap().contains(" started\n")
     });
     (child, log)
-}
-
-/// The processes that have the state root mounted, or were started by a build with it.
-fn processes(kiln: &Kiln) -> Vec<String> {
-    let root = kiln.path("state").display().to_string();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
-        let text = |name| String::from_utf8_lossy(&read(name)).replace('\0', " ");
-        let command = text("cmdline");
-        // Nobody waits for the process that flushes what a finished build wrote.
-        let is_settling = command.trim_end().ends_with(" settle");
-        if !is_settling
-            && ["cmdline", "environ", "mountinfo"].iter().any(|it| text(it).contains(&root))
-        {
-            found.push(format!("{} {command}", entry.file_name().display()));
-        }
-    }
-    found
 }
 
 /// What no build uses any more: files in the making, locks, and whatever lies beside a destination.
@@ -227,37 +199,4 @@ fn a_build_killed_in_an_export_leaves_nothing() {
         std::fs::remove_file(&out).unwrap();
     }
     assert!(image(&kiln, text) == [("- 644 0:0 big".to_owned(), big)]);
-}
-
-#[test]
-fn builds_killed_at_any_moment_leave_a_store_that_works() {
-    let text = format!(
-        "{}COPY files /files\nRUN cat /files/* > /all\nRUN rm /files/1* && mkdir /d && echo x > /d/x\n\
-         RUN --mount=type=cache,target=/c echo run >> /c/log\nFROM first AS last\nCOPY --from=first /d /e\nRUN echo end > /end\n",
-        BASE.replacen("FROM scratch", "FROM scratch AS first", 1)
-    );
-    let prepared = || {
-        let kiln = Kiln::new();
-        for number in 0..40 {
-            kiln.file(&format!("files/{number}"), &"content\n".repeat(number * 100));
-        }
-        kiln.file("Dockerfile", &text);
-        kiln
-    };
-    let kiln = prepared();
-    let args = ["-t", "x", "--output", "type=oci,dest=out.tar", "--output", "type=image"];
-    for step in 0..30 {
-        let (mut child, log) = start(&kiln, &args);
-        std::thread::sleep(Duration::from_millis(step * 7));
-        child.kill().unwrap();
-        let code = child.wait().unwrap().code();
-        assert!(code.is_none_or(|code| code == 0), "{}", std::fs::read_to_string(log).unwrap());
-    }
-    let last = kiln.build(&text, &args);
-    assert_eq!(last.code, Some(0), "{}", last.stderr);
-    wait_until("all processes are gone", || processes(&kiln).is_empty());
-    let again = kiln.build(&text, &args);
-    assert_eq!((again.code, &again.stdout), (Some(0), &last.stdout), "{}", again.stderr);
-    assert_clean(&kiln);
-    assert_eq!(image(&kiln, &text), image(&prepared(), &text));
 }

@@ -8,6 +8,7 @@ use crate::graph::{FilesSource, Op, Plan};
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::verify::VerifyError;
 
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
     let hint = full_disk(&error);
@@ -18,6 +19,10 @@ pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
 pub(super) fn store(error: StoreError) -> Vec<Diagnostic> {
     let hint = error.hint();
     vec![Diagnostic::new(Blame::Machine, error.to_string()).hint(hint).causes_of(&error)]
+}
+
+pub(super) fn verify(error: &VerifyError) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(error)]
 }
 
 pub(super) fn docker_config(error: &crate::registry::ConfigError) -> Vec<Diagnostic> {

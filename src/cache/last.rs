@@ -35,7 +35,12 @@ impl LastBuild {
     /// Reads it; nothing if there is none.
     pub fn load(store: &Store, name: &str) -> Self {
         let body = store.record(RecordKind::Build, name).ok().flatten().unwrap_or_default();
-        serde_json::from_slice(&body).unwrap_or_default()
+        Self::parse(&body).unwrap_or_default()
+    }
+
+    /// Reads what [`LastBuild::save`] wrote; `None` if it is nonsense.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
     }
 
     /// Writes it down. A failure costs an explanation and nothing else.

@@ -5,6 +5,7 @@
 //! network, 70 a bug in kiln, 130 interrupted; `kiln run` passes on that of the image's process.
 
 mod build;
+mod check_store;
 mod compression;
 mod config;
 mod config_files;
@@ -151,6 +152,8 @@ enum Command {
     Du(du::Flags),
     /// Remove what nobody needs from the local store
     Prune(prune::Flags),
+    /// Verify everything in the local store, and repair or drop what is damaged
+    CheckStore(check_store::Flags),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
@@ -298,6 +301,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Explain(explain) => explain::run(explain, session),
         Command::Du(flags) => du::run(flags, session),
         Command::Prune(flags) => prune::run(flags, session),
+        Command::CheckStore(flags) => check_store::run(flags, session),
         Command::Settle => settle::run(session),
     }
 }

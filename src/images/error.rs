@@ -8,6 +8,7 @@ use crate::registry::ConfigError;
 use crate::snapshot::SnapshotError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::verify::VerifyError;
 
 /// Why something could not be done with an image.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,9 @@ pub enum ImagesError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the machine left when it stopped could not be looked at.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The user's settings.
     #[error(transparent)]
     Settings(#[from] ConfigError),
@@ -174,7 +178,7 @@ impl ImagesError {
             Self::Source(error)
             | Self::File { source: error, .. }
             | Self::Unusable { source: error, .. } => error.blame(),
-            Self::Layer(_) | Self::Snapshot(_) | Self::Store(_) => Blame::Machine,
+            Self::Layer(_) | Self::Snapshot(_) | Self::Store(_) | Self::Verify(_) => Blame::Machine,
         }
     }
 
@@ -221,6 +225,7 @@ impl ImagesError {
             }
             Self::Layer(_) | Self::Snapshot(_) => full_disk(self),
             Self::Store(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
             Self::Settings(error) => error.hint(),
         }
     }

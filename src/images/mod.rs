@@ -43,6 +43,7 @@ use crate::source::SourceError;
 use crate::source::find::{Found, find};
 use crate::source::image::{Fetched, Image, Images};
 use crate::store::Store;
+use crate::verify;
 
 /// A result of this room.
 pub type Result<T> = std::result::Result<T, ImagesError>;
@@ -71,7 +72,9 @@ impl Library {
     /// Opens the state root; no registry is asked yet.
     pub fn open(state: &Path, registry: &Settings, cancel: &Cancel) -> Result<Self> {
         let web = Web::new(registry, cancel)?;
-        Ok(Self { store: Store::open(state)?, web, cancel: cancel.clone(), cap: None })
+        let store = Store::open(state)?;
+        verify::recover(&store, cancel)?;
+        Ok(Self { store, web, cancel: cancel.clone(), cap: None })
     }
 
     /// The same, in which looking at an image does not count as using it.

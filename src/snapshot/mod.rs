@@ -13,6 +13,7 @@
 //!
 //! Nothing is mounted here: [`Snapshots::directories`] and [`upper`] return what the sandbox is to mount.
 
+pub mod reduce;
 pub mod upper;
 
 use std::io::{self, Write};
@@ -133,8 +134,14 @@ impl<'a> Snapshots<'a> {
         Ok(tree.apply(&layer.changes, &layer.contents)?)
     }
 
-    /// Returns where a layer's files can be read: its tar if there is one, else its directory.
+    /// Returns where a layer's files can be read: its directory if there is one, else its tar, which then was packed
+    /// here. That of a layer from elsewhere may have its files in another order.
     fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+        match DirectoryContents::open(&self.dir(id).join("fs")) {
+            Ok(contents) => return Ok(Arc::new(contents)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
         if let Some(diff_id) = self.known_diff_id(id)? {
             let blob = Digest::from_bytes(*diff_id.as_bytes());
             if self.store.blob_size(&blob).is_some() {
@@ -142,12 +149,7 @@ impl<'a> Snapshots<'a> {
                 return Ok(Arc::new(TarContents::of_pack(file, changes, &PackOptions::default())?));
             }
         }
-        let directory = self.dir(id).join("fs");
-        match DirectoryContents::open(&directory) {
-            Ok(contents) => Ok(Arc::new(contents)),
-            Err(error) if error.is_not_found() => Err(SnapshotError::Missing(id)),
-            Err(error) => Err(error.into()),
-        }
+        Err(SnapshotError::Missing(id))
     }
 
     /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.

@@ -11,6 +11,7 @@ use crate::ownership::Owned;
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
 use crate::sandbox::{Ended, Exit, Io};
 use crate::snapshot::LayerId;
+use crate::snapshot::reduce::Leftovers;
 use crate::snapshot::upper::{Upper, owned_below};
 use crate::source::SourceError;
 
@@ -57,7 +58,10 @@ impl Solver<'_> {
                 return Err(error);
             }
         };
-        let changes = diff_upper(&tree, upper.read(&tree, &owned)?)?;
+        let found = upper.read(&tree, &owned)?;
+        let leftovers = Leftovers::of(&found);
+        let changes = diff_upper(&tree, found)?;
+        leftovers.reduce(&upper.files, &changes)?;
         let layer = snapshots.commit_directory(&changes, &upper.files, None)?;
         let directory = snapshots.directory(layer)?;
         let contents = DirectoryContents::open(&directory).map_err(SourceError::from)?;

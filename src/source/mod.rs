@@ -19,6 +19,7 @@ mod unpacking;
 
 use std::path::PathBuf;
 
+pub use stat_cache::reads_context;
 pub(crate) use unpacking::Counted;
 
 use crate::diagnostic::Blame;

@@ -55,16 +55,17 @@ pub fn tags(store: &Store) -> Result<Vec<(Reference, Digest)>, SourceError> {
     let mut tags = Vec::new();
     for name in store.record_names(RecordKind::Tag)? {
         let Some(body) = store.peek_record(RecordKind::Tag, &name)? else { continue };
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let mut lines = text.lines();
-        let digest = lines.next().and_then(|line| line.parse().ok());
-        let reference = lines.next().and_then(|line| Reference::parse(line).ok());
-        if let (Some(digest), Some(reference)) = (digest, reference) {
-            tags.push((reference, digest));
-        }
+        tags.extend(read_tag(&body));
     }
     tags.sort();
     Ok(tags)
+}
+
+/// Reads the body of a record of [`RecordKind::Tag`]; `None` if it is nonsense.
+pub fn read_tag(body: &[u8]) -> Option<(Reference, Digest)> {
+    let mut lines = std::str::from_utf8(body).ok()?.lines();
+    let digest = lines.next()?.parse().ok()?;
+    Some((Reference::parse(lines.next()?).ok()?, digest))
 }
 
 /// Notes which manifest an image id (the digest of a config) stands for.

@@ -58,6 +58,11 @@ pub(super) fn save(store: &Store, name: &str, cache: &StatCache) {
     let _ = store.put_record(RecordKind::Context, name, &encode(cache));
 }
 
+/// Returns whether the body of a record of [`RecordKind::Context`] makes sense.
+pub fn reads_context(body: &[u8]) -> bool {
+    decode(body).is_some()
+}
+
 fn encode(cache: &StatCache) -> Vec<u8> {
     let mut out = Vec::with_capacity(cache.len() * 128);
     let mut entries: Vec<_> = cache.iter().collect();

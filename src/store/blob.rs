@@ -117,10 +117,7 @@ impl Store {
     /// Opens a blob that is known to be there.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
         self.hold_blob(digest);
-        fs::open_unmarked(&self.blob_path(digest)).map_err(|error| match error.is_not_found() {
-            true => StoreError::Missing(*digest),
-            false => error.into(),
-        })
+        fs::open_unmarked(&self.blob_path(digest))?.ok_or(StoreError::Missing(*digest))
     }
 
     /// Reads a small blob whole and verifies it.

@@ -145,6 +145,32 @@ pub(super) fn sweep(root: &Path) {
     }
 }
 
+/// Returns what dead processes left, as paths beneath the root, sorted: what opening the store sweeps.
+pub fn abandoned(root: &Path) -> Result<Vec<String>> {
+    let is_abandoned = |lock: &Path| match File::open(lock) {
+        Ok(file) => !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(_) => true,
+    };
+    let mut found = Vec::new();
+    for directory in ["locks", "tmp"] {
+        let path = root.join(directory);
+        let fail = PathError::of("list", &path);
+        let entries = match std::fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(&fail)?,
+        };
+        for entry in entries {
+            let name = entry.map_err(&fail)?.file_name();
+            let is_mount = name.as_encoded_bytes().starts_with(b"mount-");
+            if !is_mount && is_abandoned(&root.join("locks").join(&name)) {
+                found.push(format!("{directory}/{}", name.display()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

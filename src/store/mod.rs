@@ -10,6 +10,7 @@
 //! records/build/<id>          which steps the last build of a Dockerfile had (`cache/`)
 //! records/chain/<chain id>    which layer is the uppermost of a chain (`source/`)
 //! records/blob/<name>         in which blob a layer is compressed (`export/`) or a download is (`source/`)
+//! records/verified-<boot>     somebody has looked at what was doubtful when this boot began (`verify/`)
 //! records/settled-<boot>      how far the records of a boot are known to be on the disk
 //! mounts/<id>/                directories of RUN --mount=type=cache
 //! locks/<name>                flock files: leases of running builds, steps in flight; removed by their holders
@@ -35,7 +36,8 @@ pub use blob::{BlobCopy, BlobWriter, SMALL_BLOB_LIMIT};
 pub use collect::Collection;
 pub use hold::{Guard, Made};
 pub use lock::Lock;
-pub use record::{RecordKind, settle};
+pub use lock::abandoned;
+pub use record::{Judged, RecordKind, settle};
 
 use crate::digest::Digest;
 use crate::fs::{self, PathError};
@@ -105,6 +107,13 @@ pub struct Store {
 impl Store {
     /// Opens a state root, creating it if need be, and sweeps what dead processes left in `tmp/`.
     pub fn open(root: &Path) -> Result<Self> {
+        let store = Self::open_unswept(root)?;
+        lock::sweep(&store.root);
+        Ok(store)
+    }
+
+    /// The same, but what dead processes left stays.
+    pub fn open_unswept(root: &Path) -> Result<Self> {
         for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
             fs::create_dir_all(&root.join(directory))?;
         }
@@ -115,7 +124,6 @@ impl Store {
         let (name, lease) = lock::take_lease(&root)?;
         let scratch = root.join("tmp").join(name);
         fs::create_dir_all(&scratch)?;
-        lock::sweep(&root);
         let holds = hold::Holds::new(lease, &root)?;
         Ok(Self { boot: boot_id(), wrote: false.into(), root, scratch, holds })
     }

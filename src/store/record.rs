@@ -70,6 +70,17 @@ impl RecordKind {
 
 const MAGIC: &str = "kiln-record 1";
 
+/// What the bytes of a record's file are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// It counts; this is its body.
+    Counts(Vec<u8>),
+    /// It is whole, but the machine stopped before it was known to be on the disk, with what it names.
+    Unsettled(Vec<u8>),
+    /// It is no record.
+    Damaged,
+}
+
 impl Store {
     fn record_path(&self, kind: RecordKind, name: &str) -> PathBuf {
         self.root.join(kind.place(name))
@@ -96,6 +107,15 @@ impl Store {
         counts.then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
     }
 
+    /// Says what the bytes of a record's file are worth.
+    pub fn judge(&self, path: &Path, bytes: &[u8]) -> Judged {
+        let Some((boot, body)) = open_envelope(bytes) else { return Judged::Damaged };
+        match boot == self.boot || self.is_settled(&boot, path) {
+            true => Judged::Counts(body.to_vec()),
+            false => Judged::Unsettled(body.to_vec()),
+        }
+    }
+
     /// Returns where the mark of this boot is or will be, beneath the root.
     pub fn own_mark(&self) -> String {
         format!("records/{}", mark_name(&self.boot))
@@ -103,13 +123,8 @@ impl Store {
 
     /// Writes a record, replacing what was there.
     pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
-        if !self.wrote.swap(true, Ordering::Relaxed) {
-            make_settled_mark(&self.root, &self.boot)?;
-        }
         let path = self.record_path(kind, name);
-        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
-        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
-        bytes.extend_from_slice(body);
+        let bytes = self.envelope(body)?;
         self.count_record(bytes.len());
         let _guard = self.guard();
         let replaced = fs::replace(&path, &bytes, &self.scratch);
@@ -124,6 +139,17 @@ impl Store {
             }
             done => Ok(done?),
         }
+    }
+
+    /// Returns a record's file as this boot writes it.
+    pub(super) fn envelope(&self, body: &[u8]) -> Result<Vec<u8>> {
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            make_settled_mark(&self.root, &self.boot)?;
+        }
+        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
+        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
+        bytes.extend_from_slice(body);
+        Ok(bytes)
     }
 
     /// Removes a record; one that is not there is no error.
@@ -152,14 +178,52 @@ impl Store {
     }
 
     fn is_settled(&self, boot: &str, record: &Path) -> bool {
-        let settled = std::fs::read_to_string(settled_path(&self.root, boot)).ok();
-        let until =
-            settled.and_then(|text| text.strip_suffix('\n')?.parse().ok()).map(Duration::from_secs);
         let written = std::fs::metadata(record).and_then(|meta| meta.modified());
-        match (until, written) {
-            (Some(until), Ok(written)) => written < UNIX_EPOCH + until,
+        match (settled_until(&settled_path(&self.root, boot)), written) {
+            (Some(until), Ok(written)) => written < until,
             _ => false,
         }
+    }
+
+    /// Returns since when it is not known whether what was put in its place reached the disk, because the machine
+    /// stopped and nobody has looked since; `None` if somebody has, or it did not stop.
+    pub fn doubtful_since(&self) -> Result<Option<SystemTime>> {
+        if self.verified_path().exists() {
+            return Ok(None);
+        }
+        let directory = self.root.join("records");
+        let fail = PathError::of("list", &directory);
+        let own = mark_name(&self.boot);
+        let (mut since, mut has_other) = (UNIX_EPOCH, false);
+        for entry in std::fs::read_dir(&directory).map_err(&fail)? {
+            let name = entry.map_err(&fail)?.file_name();
+            if name.as_encoded_bytes().starts_with(b"settled-") && *name != *own {
+                has_other = true;
+                since = since.max(settled_until(&directory.join(name)).unwrap_or(UNIX_EPOCH));
+            }
+        }
+        Ok(has_other.then_some(since))
+    }
+
+    /// Notes that somebody has looked at what was doubtful when this boot began.
+    pub fn note_verified(&self) -> Result<()> {
+        let directory = self.root.join("records");
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let is_former = entry.file_name().as_encoded_bytes().starts_with(b"verified-");
+            if is_former && entry.path() != self.verified_path() {
+                fs::remove_file(&entry.path())?;
+            }
+        }
+        match fs::create_new(&self.verified_path()) {
+            Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn verified_path(&self) -> PathBuf {
+        self.root.join("records").join(format!("verified-{}", self.boot))
     }
 }
 
@@ -187,6 +251,13 @@ fn make_settled_mark(root: &Path, boot: &str) -> Result<()> {
         Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Reads a mark: what was written before is on the disk.
+fn settled_until(mark: &Path) -> Option<SystemTime> {
+    let text = std::fs::read_to_string(mark).ok()?;
+    let seconds = text.strip_suffix('\n')?.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn mark_name(boot: &str) -> String {

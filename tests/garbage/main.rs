@@ -1,4 +1,4 @@
-//! Removing what nobody needs: by people, by a limit, beside builds, and killed at any moment.
+//! Removing what nobody needs: by people, by a limit, and beside builds.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
@@ -8,7 +8,6 @@ mod support;
 mod beside;
 mod cap;
 mod chosen;
-mod killed;
 mod rights;
 mod sizes;
 

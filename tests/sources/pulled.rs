@@ -68,3 +68,50 @@ fn an_image_whose_layers_never_came_is_asked_for_again() {
     drop(registry);
     assert_eq!(names(&format!("{text}COPY busybox /again\n")), ["again", "kept", "more"]);
 }
+
+/// Writes an image of one uncompressed layer as a layout, as others make it.
+fn foreign_layout(layout: &Path, tar: &[u8]) {
+    std::fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    let put = |bytes: &[u8]| {
+        let digest = kiln::digest::Digest::of(bytes);
+        std::fs::write(layout.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        serde_json::json!({"digest": digest.to_string(), "size": bytes.len()})
+    };
+    let of = |mut descriptor: serde_json::Value, kind: &str| {
+        descriptor["mediaType"] = format!("application/vnd.oci.image.{kind}").into();
+        descriptor
+    };
+    let layer = of(put(tar), "layer.v1.tar");
+    let rootfs = serde_json::json!({"type": "layers", "diff_ids": [layer["digest"]]});
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": rootfs});
+    let config = of(put(config.to_string().as_bytes()), "config.v1+json");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer],
+    });
+    let manifest = of(put(manifest.to_string().as_bytes()), "manifest.v1+json");
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [manifest]});
+    std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+#[test]
+fn an_uncompressed_layer_may_have_its_files_in_any_order() {
+    let kiln = Kiln::new();
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["z", "a"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, name.as_bytes()).unwrap();
+    }
+    let layout = kiln.path("layout");
+    foreign_layout(&layout, &tar.into_inner().unwrap());
+    let context = format!("base=oci-layout://{}", layout.display());
+    // The second time nothing is unpacked any more.
+    for to in ["first", "second"] {
+        let text = format!("FROM scratch\nCOPY --from=base /a /{to}\nCOPY --from=base /z /z\n");
+        let tree = kiln.tree(&text, &["--build-context", &context]);
+        let contents: Vec<_> = tree.iter().map(|entry| entry.content.as_slice()).collect();
+        assert_eq!(contents, [b"a", b"z"], "{to}");
+    }
+}

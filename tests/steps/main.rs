@@ -6,5 +6,6 @@ mod agents;
 mod caches;
 mod economy;
 mod explained;
+mod shared;
 #[path = "../support/mod.rs"]
 mod support;

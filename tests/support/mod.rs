@@ -4,6 +4,7 @@
 
 pub(crate) mod debian;
 pub(crate) mod docker;
+pub(crate) mod left;
 pub(crate) mod podman;
 pub(crate) mod tars;
 pub(crate) mod users;
