@@ -45,30 +45,39 @@ pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
     attach(proc, at).map_err(refused(|| "mount /proc".to_owned()))
 }
 
-/// Mounts /sys and, where the host has the unified hierarchy, /sys/fs/cgroup.
+/// Mounts /sys and, where the host has the unified hierarchy, /sys/fs/cgroup, with no more than the command's own group.
 pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) -> Result<()> {
     let fail = || "mount /sys".to_owned();
     let attributes = match spec.security {
         Security::Default => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
         Security::Insecure => CLOSED,
     };
-    let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
     let at = targets.open_lasting("/sys".as_ref())?;
-    if setting.user_namespace && spec.network == Network::Host {
-        // A user namespace may mount this file system only for a network that is its own.
+    // A user namespace may mount this file system only for a network that is its own.
+    let copied = setting.user_namespace && spec.network == Network::Host;
+    if copied {
         let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let copy = host.and_then(clone_tree).map_err(refused(fail))?;
         sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
-        return attach(copy, at).map_err(refused(fail));
+        attach(copy, at).map_err(refused(fail))?;
+    } else {
+        let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
+        attach(sys, at).map_err(refused(fail))?;
     }
-    let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
-    attach(sys, at).map_err(refused(fail))?;
-    if unified {
-        let at = targets.open("/sys/fs/cgroup".as_ref(), Kind::Directory)?;
-        let groups = NewFilesystem::open("cgroup2")?.mount(attributes)?;
-        attach(groups, at).map_err(refused(|| "mount /sys/fs/cgroup".to_owned()))?;
-    }
-    Ok(())
+    mount_groups(targets, copied, attributes)
+}
+
+fn mount_groups(targets: &Targets, copied: bool, attributes: MountAttrFlags) -> Result<()> {
+    let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
+    let path = Path::new("/sys/fs/cgroup");
+    let Some(at) = open_if_present(targets, path)? else { return Ok(()) };
+    let groups = match (unified, copied) {
+        (true, _) => NewFilesystem::open("cgroup2")?.mount(attributes)?,
+        // The copy shows the host's hierarchies, whole.
+        (false, true) => NewFilesystem::open("tmpfs")?.mount(attributes)?,
+        (false, false) => return Ok(()),
+    };
+    attach(groups, at).map_err(refused_at("mount", path))
 }
 
 /// Hides and protects what a command has no business with.
