@@ -43,6 +43,8 @@ pub fn init_main() -> u8 {
 
 fn start() -> io::Result<()> {
     sys::close_inherited()?;
+    // The file that was executed has no name.
+    rustix::thread::set_name(c"kiln")?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (order, stdin) = receive(&mut socket)?;
     let report = keep(order, stdin, &socket);

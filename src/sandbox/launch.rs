@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use super::program::Program;
 use super::socket::StandIns;
 use super::spec::Spec;
 use super::wire::{Failure, OrderRef, Report, Setting};
@@ -28,7 +29,7 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// Sandboxes of the kernel's making.
 #[derive(Debug, Clone)]
 pub struct Namespaces {
-    program: PathBuf,
+    program: Program,
     scratch: PathBuf,
 }
 
@@ -36,16 +37,19 @@ impl Namespaces {
     /// Uses `init_program`, a kiln binary, for the processes that make sandboxes. What a run needs on disk besides its
     /// root is made in the directory `scratch`, and is garbage if kiln is killed.
     pub fn new(init_program: PathBuf, scratch: PathBuf) -> Self {
-        Self { program: init_program, scratch }
+        Self { program: Program::new(init_program), scratch }
     }
 
     fn spawn(&self, theirs: UnixStream, io: &Io<'_>) -> Result<Child, Error> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program.executable());
         command.arg0("kiln").arg("sandbox-init").env_clear().stdin(OwnedFd::from(theirs));
         if matches!(io, Io::Piped(_)) {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        command.spawn().map_err(|source| Error::Start { program: self.program.clone(), source })
+        command.spawn().map_err(|source| {
+            let program = self.program.path().to_owned();
+            Error::Start { program, source }
+        })
     }
 }
 

@@ -26,6 +26,7 @@ mod kernel;
 mod launch;
 mod mount;
 mod network;
+mod program;
 mod recording;
 mod root;
 mod seccomp;

@@ -384,14 +384,28 @@ static int writable_cgroup(void) {
     }
     return say(0, "no mount of a cgroup can be written to");
 }
+/* Whether a path leads to this mount, and not to one that hides it. */
+static int leads_to(const char *path, int mount) {
+    char name[64], line[256];
+    int number = -1, fd = open(path, O_PATH | O_CLOEXEC);
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    FILE *info = fopen(name, "re");
+    while (info && fgets(line, sizeof line, info)) sscanf(line, "mnt_id: %d", &number);
+    if (info) fclose(info);
+    if (fd >= 0) close(fd);
+    return number == mount;
+}
+
 /* A mount of the host's: of an old hierarchy, or of a group above the sandbox's own. */
 static int see_cgroups(void) {
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     char line[4096], root[1024], place[1024];
+    int number;
     while (mounts && fgets(line, sizeof line, mounts)) {
         const char *type = strstr(line, " - cgroup");
-        if (!type || sscanf(line, "%*s %*s %*s %1023s %1023s", root, place) != 2) continue;
-        if (strncmp(type, " - cgroup2", 10) || !strncmp(root, "/..", 3)) return say(1, "%s", place);
+        if (!type || sscanf(line, "%d %*s %*s %1023s %1023s", &number, root, place) != 3) continue;
+        int own = !strncmp(type, " - cgroup2", 10) && strncmp(root, "/..", 3);
+        if (!own && leads_to(place, number)) return say(1, "%s", place);
     }
     return say(0, "none but its own");
 }
