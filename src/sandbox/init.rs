@@ -18,8 +18,8 @@ use rustix::mount::MountAttrFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, set_dumpable_behavior,
-    set_parent_process_death_signal, setsid, umask, wait, waitpid,
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group,
+    set_dumpable_behavior, set_parent_process_death_signal, setsid, umask, wait, waitpid,
 };
 use rustix::thread::UnshareFlags;
 
@@ -271,9 +271,34 @@ fn run(command: &Prepared<'_>, notes: &mut File) -> Result<Exit> {
             sys::exit_now(u8::from(sent.is_err()))
         }
         sys::Side::Parent(child) => {
-            reap(child).map_err(refused(|| "wait for the command".to_owned()))
+            let exit = reap(child).map_err(refused(|| "wait for the command".to_owned()))?;
+            seal()?;
+            Ok(exit)
         }
     }
+}
+
+/// Ends what is left and closes the root to writing: descriptors may have been sent to processes outside, through a
+/// socket in a cache or of the host's network, and kiln is about to read what the command has made and to keep it.
+fn seal() -> Result<()> {
+    let fail = || "end what the command has left".to_owned();
+    // -1 is everything that this process can see, but itself.
+    match kill_process_group(Pid::INIT, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => return Err(refused(fail)(error)),
+    }
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => break,
+            Err(error) => return Err(refused(fail)(error)),
+        }
+    }
+    let root = open_directory(Path::new("/"))?;
+    sys::close_mount(&root).map_err(|error| match error.raw_os_error() {
+        Some(libc::EBUSY) => Failure::StillWritten,
+        _ => refused::<io::Error>(|| "close the root to writing".to_owned())(error),
+    })
 }
 
 /// Waits for everything, passes signals on, and returns how the command ended.

@@ -242,6 +242,7 @@ impl From<Failure> for Error {
             }
             Failure::Invalid(message) => Error::Invalid(message),
             Failure::Unmapped(who) => Error::Unmapped { who },
+            Failure::StillWritten => Error::StillWritten,
         }
     }
 }

@@ -149,6 +149,9 @@ pub enum Error {
         /// `user 33` or `group 33`.
         who: String,
     },
+    /// The command sent a descriptor of a file of its root away, through which it can still be written to.
+    #[error("the command gave a file that it was writing to a process outside of the sandbox")]
+    StillWritten,
     /// newuidmap or newgidmap did not do as asked; they have said why themselves.
     #[error("cannot map the ids of /etc/subuid and /etc/subgid: newuidmap or newgidmap refused")]
     Mapping,
@@ -169,6 +172,10 @@ impl Error {
         let hint = match self {
             Error::Canceled | Error::Lost { .. } | Error::Invalid(_) => return None,
             Error::Start { .. } => "kiln executes itself through /proc/self/exe: is /proc mounted?",
+            Error::StillWritten => {
+                "what it made cannot be kept as long as it can change: let the other process close the file \
+                 first"
+            }
             Error::Source { .. } => {
                 "links are resolved beneath the mount's source, never outside it"
             }

@@ -85,6 +85,8 @@ pub(super) enum Failure {
     Invalid(String),
     /// The spec names a user or group that has no id in kiln's user namespace.
     Unmapped(String),
+    /// A process outside holds a file of the root open for writing.
+    StillWritten,
 }
 
 impl Failure {
@@ -92,7 +94,7 @@ impl Failure {
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused { errno, .. } | Self::Source { errno, .. } => Some(*errno),
-            Self::Invalid(_) | Self::Unmapped(_) => None,
+            Self::Invalid(_) | Self::Unmapped(_) | Self::StillWritten => None,
         }
     }
 }
