@@ -3,6 +3,8 @@
  *     attempt [NAME…]              the attempts named, or all of them
  *     attempt --control [NAME…]    the same where they are possible: as root, in namespaces that are thrown away
  *     attempt --caps               which capabilities this process has
+ *     attempt --give PATH          sends a descriptor of it to the host's abstract socket RECEIVER
+ *     docker-credential-attempt    ends with 43 if it can reach the program of the process that called it, else with 42
  *
  * Each prints one line, `@@ NAME escaped DETAIL` or `@@ NAME held DETAIL`. Nothing here harms a machine on which it
  * succeeds: what would is called with arguments that the kernel looks at after it has looked at the caller's rights.
@@ -640,6 +642,38 @@ static const struct {
     {"set-user-id", set_user_id}, {"abstract-socket", abstract_socket},
 };
 
+/* Sends a descriptor of a file or directory to the host's socket RECEIVER, and waits until it has arrived. */
+static int give(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *name = setting("RECEIVER");
+    memcpy(address.sun_path + 1, name, strlen(name));
+    int to = socket(AF_UNIX, SOCK_STREAM, 0);
+    int given = path[1] ? open(path, O_RDWR | O_CREAT, 0644) : open(path, O_RDONLY | O_DIRECTORY);
+    if (connect(to, (void *)&address, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))) return 2;
+    char byte = 'x', space[CMSG_SPACE(sizeof given)];
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof given);
+    memcpy(CMSG_DATA(head), &given, sizeof given);
+    return sendmsg(to, &message, 0) != 1 || read(to, &byte, 1) != 1;
+}
+
+/* As a credential helper: whether the program of who called it is the file with the number PROGRAM, or can be written to. */
+static int look_at_caller(void) {
+    char path[64];
+    struct stat stat;
+    snprintf(path, sizeof path, "/proc/%d/exe", getppid());
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &stat)) return say(0, "%s: %s", path, strerror(errno));
+    if (stat.st_ino == strtoull(setting("PROGRAM"), NULL, 10)) return say(1, "it is the installed program");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int written = open(path, O_WRONLY | O_CLOEXEC);
+    return say(written >= 0 && write(written, "", 1) == 1, "%s", strerror(errno));
+}
+
 static int chosen(const char *name, char **names) {
     /* Refused only where the network is the sandbox's own: asked for by name. */
     if (!*names) return strcmp(name, "abstract-socket") != 0;
@@ -651,6 +685,11 @@ static int chosen(const char *name, char **names) {
 int main(int count, char **words) {
     char **names = words + (count > 0);
     if (*names && !strcmp(*names, "--caps")) return more_capabilities();
+    if (*names && !strcmp(*names, "--give")) return give(names[1]);
+    if (*words && strstr(*words, "docker-credential-")) {
+        /* Its caller shows no more of it than the number with which it ends. */
+        return look_at_caller() ? 43 : 42;
+    }
     if (*names && !strcmp(*names, "--control")) control = 1, names++;
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (unsigned i = 0; i < sizeof ATTEMPTS / sizeof *ATTEMPTS; i++) {

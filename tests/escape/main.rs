@@ -9,4 +9,5 @@
 mod support;
 
 mod inside;
+mod remains;
 mod world;

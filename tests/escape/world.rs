@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::users::User;
 use crate::support::{Ended, ended, tool};
@@ -51,10 +52,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(level: Level) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let user = match level {
             Level::Root => None,
-            Level::Range => Some(User::new("range").with_range()),
-            Level::Single => Some(User::new("single")),
+            Level::Range => Some(User::new(&format!("r{number}")).with_range()),
+            Level::Single => Some(User::new(&format!("s{number}"))),
         };
         let directory = tempfile::tempdir().unwrap();
         let name = directory.path().file_name().unwrap().to_str().unwrap();
@@ -68,7 +71,9 @@ impl World {
         fs::create_dir(world.context()).unwrap();
         fs::create_dir(world.path("cage")).unwrap();
         fs::write(world.marker(), &world.token).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_kiln"), world.path("kiln")).unwrap();
+        // By another process: as long as this one has it open for writing, no child that another thread starts can run it.
+        let kiln = world.path("kiln");
+        tool("coreutils", "cp", &[env!("CARGO_BIN_EXE_kiln"), kiln.to_str().unwrap()]);
         for (from, name) in [(Path::new("/bin/busybox"), "busybox"), (&attempts(), "attempt")] {
             fs::copy(from, world.context().join(name)).unwrap();
         }
@@ -86,6 +91,11 @@ impl World {
     /// A file that everyone on the host can read.
     pub(crate) fn marker(&self) -> PathBuf {
         self.path("marker")
+    }
+
+    /// Who builds: user and group.
+    pub(crate) fn account(&self) -> (u32, u32) {
+        self.user.as_ref().map_or((0, 0), |user| (user.uid, user.gid))
     }
 
     /// What the attempts are told.
