@@ -29,7 +29,7 @@ use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_
 use super::spec::{Network, Root, Security, Spec};
 use super::target::{CopiedUp, Stub, Targets, remove_made};
 use super::wire::{Failure, Note, Order, Report, Result, Setting, refused};
-use super::{Exit, dev, kernel, sys};
+use super::{Exit, cgroup, dev, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
 pub fn init_main() -> u8 {
@@ -95,7 +95,10 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
             drop(write);
             let notes = attend(first, &mut File::from(read), socket, &signals)
                 .map_err(refused(|| "wait for the first process".to_owned()))?;
-            conclude(&order.spec, &notes)
+            let report = conclude(&order.spec, &notes);
+            let memory_kills = cgroup::memory_kills(&order.groups);
+            cgroup::remove(&order.groups);
+            report.map(|report| blame_memory(report, memory_kills))
         }
     }
 }
@@ -162,6 +165,22 @@ fn conclude(spec: &Spec, notes: &[u8]) -> Result<Report> {
     Ok(report)
 }
 
+/// What ended a command, or the namespace, when its memory was used up: a shell tells that a command of its was killed
+/// by a code.
+fn blame_memory(report: Report, memory_kills: u64) -> Report {
+    const KILLED: u8 = 128 + libc::SIGKILL as u8;
+    let killed = Exit::Signal { number: libc::SIGKILL, out_of_memory: true };
+    match report {
+        Report::Exited(Exit::Code(KILLED) | Exit::Signal { number: libc::SIGKILL, .. })
+        | Report::Vanished
+            if memory_kills > 0 =>
+        {
+            Report::Exited(killed)
+        }
+        report => report,
+    }
+}
+
 /// The host's directory in which changes to the root appear.
 fn changes(spec: &Spec) -> &Path {
     match &spec.root {
@@ -172,6 +191,7 @@ fn changes(spec: &Spec) -> &Path {
 
 fn be_first(order: &Order, mut notes: File) -> ! {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        cgroup::join(&order.groups).map_err(refused(|| "join the control group".to_owned()))?;
         first(&order.spec, order.setting, &mut notes)
     }));
     let outcome = outcome.unwrap_or_else(|_| {

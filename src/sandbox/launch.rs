@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use super::cgroup::Group;
 use super::program::Program;
 use super::socket::StandIns;
 use super::spec::Spec;
@@ -60,6 +61,7 @@ impl Sandbox for Namespaces {
         }
         let setting =
             Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
+        let group = Group::make(&spec.limits)?;
         let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
         let (ours, theirs) = UnixStream::pair().map_err(talking)?;
         let child = self.spawn(theirs, &io)?;
@@ -67,7 +69,7 @@ impl Sandbox for Namespaces {
         let kills = memory_kills();
         let mut said = Vec::new();
         match keeper
-            .send(OrderRef { spec: &spec, setting })
+            .send(OrderRef { spec: &spec, setting, groups: group.directories() })
             .and_then(|()| keeper.follow(io, cancel))
         {
             Ok(report) => said = report,
@@ -80,8 +82,9 @@ impl Sandbox for Namespaces {
             return Err(Error::Canceled);
         }
         match serde_json::from_slice(&said) {
-            Ok(Report::Exited(Exit::Signal { number, .. })) => {
-                let out_of_memory = number == libc::SIGKILL && memory_kills() > kills;
+            Ok(Report::Exited(Exit::Signal { number, out_of_memory })) => {
+                let out_of_memory =
+                    out_of_memory || (number == libc::SIGKILL && memory_kills() > kills);
                 Ok(Exit::Signal { number, out_of_memory })
             }
             Ok(Report::Exited(exit)) => Ok(exit),

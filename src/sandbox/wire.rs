@@ -18,6 +18,8 @@ pub(super) struct Order {
     pub(super) spec: Spec,
     /// The rest.
     pub(super) setting: Setting,
+    /// The control groups that it runs in, one of each hierarchy, which the keeper removes.
+    pub(super) groups: Vec<PathBuf>,
 }
 
 /// Facts that kiln knows and the keeper would have to find out again each time.
@@ -36,6 +38,8 @@ pub(super) struct OrderRef<'a> {
     pub(super) spec: &'a Spec,
     /// The rest.
     pub(super) setting: Setting,
+    /// The control groups.
+    pub(super) groups: &'a [PathBuf],
 }
 
 /// From pid 1, or the command before it is one, to the keeper; one line each.
