@@ -71,6 +71,8 @@ pub struct Build {
     pub shm_size: u64,
     /// `--ulimit`
     pub ulimits: Vec<crate::sandbox::spec::Rlimit>,
+    /// `--memory` and its kin.
+    pub limits: crate::sandbox::spec::Limits,
     /// How many steps may run at once.
     pub jobs: usize,
     /// How registries are reached.
@@ -104,6 +106,7 @@ impl Build {
             add_hosts: Vec::new(),
             shm_size: 0,
             ulimits: Vec::new(),
+            limits: crate::sandbox::spec::Limits::default(),
             jobs: 1,
             registry: RegistrySettings::default(),
             keep_storage: None,
@@ -262,6 +265,7 @@ pub fn build(
             ssh: &request.ssh,
             hosts: &request.add_hosts,
             ulimits: &request.ulimits,
+            limits: &request.limits,
             shm_size: request.shm_size,
             jobs: request.jobs,
             made: &|vertex, layers| {

@@ -136,6 +136,21 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(PathError::of("create the directory", path))
 }
 
+/// Creates a directory, and its parents, that nobody else may enter; with `close` also one that exists is closed.
+pub fn create_private_dir(path: &Path, close: bool) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(PathError::of("create the directory", path))?;
+    if close {
+        let found = fs::metadata(path).map_err(PathError::of("inspect", path))?;
+        if found.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+                .map_err(PathError::of("close to other users", path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces a file in one step: readers see the old bytes or the new, never a part.
 ///
 /// `scratch` is a directory on the same file system in which the new bytes are written first.

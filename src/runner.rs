@@ -8,7 +8,7 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::event::Cancel;
 use crate::images::{ImagesError, Library};
 use crate::registry::Settings;
-use crate::sandbox::spec::{Network, Process, Rlimit, Root, Security, Spec};
+use crate::sandbox::spec::{Limits, Network, Process, Rlimit, Root, Security, Spec};
 use crate::sandbox::{Emulators, Exit, Io, Namespaces, Sandbox};
 use crate::snapshot::Snapshots;
 use crate::snapshot::upper::{Upper, owned_below};
@@ -37,6 +37,8 @@ pub struct Request {
     pub network: Network,
     /// Limits.
     pub ulimits: Vec<Rlimit>,
+    /// What it may use of the machine.
+    pub limits: Limits,
     /// The host name.
     pub hostname: String,
     /// How registries are reached, if the image is not here.
@@ -102,6 +104,7 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
         hostname: request.hostname.clone(),
         extra_hosts: Vec::new(),
         shm_size: 0,
+        limits: request.limits.clone(),
     };
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
     let exit = sandbox.run(&spec, Io::Inherit, cancel);

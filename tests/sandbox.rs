@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kiln::event::{Cancel, Stream};
 use kiln::sandbox::spec::{
-    Mount, MountKind, Network, Process, Rlimit, Root, Scratch, Security, Spec, User,
+    Limits, Mount, MountKind, Network, Process, Rlimit, Root, Scratch, Security, Spec, User,
 };
 use kiln::sandbox::{Error, Exit, Io, Namespaces, Recording, Sandbox};
 
@@ -81,6 +81,7 @@ impl World {
             hostname: "buildkitsandbox".to_owned(),
             extra_hosts: Vec::new(),
             shm_size: 0,
+            limits: Limits::default(),
         };
         Self { dir, spec }
     }
@@ -337,6 +338,18 @@ fn dev_has_the_usual_things() {
         echo x | cat > /dev/full; stat -c %a /dev /dev/shm; echo y > /dev/shm/y; ls /dev/pts");
     assert_eq!(ran.out, "666 character special file 1,3\n755\n1777\nptmx\n", "{}", ran.err);
     assert!(ran.err.contains("No space left"), "{}", ran.err);
+}
+
+#[test]
+fn processes_have_a_limit_of_their_own() {
+    let before = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let ran = World::new().run(&["cat", "/proc/sys/kernel/pid_max"]);
+    let host: u32 = before.trim().parse().unwrap();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version: Vec<u32> = release.split(['.', '-']).take(2).map(|n| n.parse().unwrap()).collect();
+    let want = if version >= vec![6, 14] { host.min(32_768) } else { host };
+    assert_eq!(ran.out, format!("{want}\n"));
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), before, "the host's stays");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
 use crate::fs::{PathError, full_disk};
 use crate::graph::{FilesSource, Op, Plan};
+use crate::sandbox;
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -60,6 +61,9 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
         }
         StepError::Store(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())
+        }
+        StepError::Sandbox(error @ sandbox::Error::StillWritten) => {
+            Diagnostic::new(Blame::Step, error.to_string()).hint(error.hint())
         }
         StepError::Sandbox(error) => {
             Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint())

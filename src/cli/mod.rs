@@ -26,6 +26,7 @@ mod import;
 mod inspect;
 mod interrupt;
 mod layers;
+mod limits;
 mod load;
 mod login;
 mod logout;

@@ -9,6 +9,7 @@ use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use super::limits::LimitFlags;
 use super::network::RegistryFlags;
 use super::{Done, Failure, INIT, Session, build, enter_sandbox, settle};
 
@@ -37,6 +38,8 @@ pub(super) struct Flags {
     /// A limit: NAME=SOFT[:HARD]
     #[arg(long, value_name = "LIMIT")]
     ulimit: Vec<String>,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// The host name inside
     #[arg(long, value_name = "NAME", default_value = "kiln")]
     hostname: String,
@@ -91,6 +94,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         workdir: flags.workdir.clone(),
         network: network(&flags.network)?,
         ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
+        limits: flags.limits.limits(&[])?,
         hostname: flags.hostname.clone(),
         registry,
         keep_storage: session.config()?.keep_storage,

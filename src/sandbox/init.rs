@@ -19,8 +19,8 @@ use rustix::mount::MountAttrFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, set_dumpable_behavior,
-    set_parent_process_death_signal, setsid, umask, wait, waitpid,
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group,
+    set_dumpable_behavior, set_parent_process_death_signal, setsid, umask, wait, waitpid,
 };
 use rustix::thread::UnshareFlags;
 
@@ -31,7 +31,7 @@ use super::spec::{Network, Root, Security, Spec};
 use super::supervise::Supervisor;
 use super::target::{CopiedUp, Stub, Targets, remove_made};
 use super::wire::{Failure, Note, Order, Report, Result, Scope, Setting, refused, send};
-use super::{Ended, Exit, dev, kernel, sys};
+use super::{Ended, Exit, cgroup, dev, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
 pub fn init_main() -> u8 {
@@ -45,6 +45,8 @@ pub fn init_main() -> u8 {
 
 fn start() -> io::Result<()> {
     sys::close_inherited()?;
+    // The file that was executed has no name.
+    rustix::thread::set_name(c"kiln")?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (order, stdin) = receive(&mut socket)?;
     let report = keep(order, stdin, &socket);
@@ -95,7 +97,10 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
             drop(write);
             let notes = attend(first, &mut File::from(read), socket, &signals)
                 .map_err(refused(|| "wait for the first process".to_owned()))?;
-            conclude(&order.spec, &notes)
+            let report = conclude(&order.spec, &notes);
+            let memory_kills = cgroup::memory_kills(&order.groups);
+            cgroup::remove(&order.groups);
+            report.map(|report| blame_memory(report, memory_kills))
         }
     }
 }
@@ -166,6 +171,25 @@ fn conclude(spec: &Spec, notes: &[u8]) -> Result<Report> {
     })
 }
 
+/// What ended a command, or the namespace, when its memory was used up: a shell tells that a command of its was killed
+/// by a code.
+fn blame_memory(report: Report, memory_kills: u64) -> Report {
+    const KILLED: u8 = 128 + libc::SIGKILL as u8;
+    let killed = Exit::Signal { number: libc::SIGKILL, out_of_memory: true };
+    match report {
+        Report::Exited(Ended {
+            exit: Exit::Code(KILLED) | Exit::Signal { number: libc::SIGKILL, .. },
+            ..
+        })
+        | Report::Vanished
+            if memory_kills > 0 =>
+        {
+            Report::Exited(Ended { exit: killed, owned: Vec::new() })
+        }
+        report => report,
+    }
+}
+
 /// The host's directory in which changes to the root appear.
 fn changes(spec: &Spec) -> &Path {
     match &spec.root {
@@ -176,6 +200,7 @@ fn changes(spec: &Spec) -> &Path {
 
 fn be_first(order: &Order, mut notes: File) -> ! {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        cgroup::join(&order.groups).map_err(refused(|| "join the control group".to_owned()))?;
         first(&order.spec, order.setting, &mut notes)
     }));
     let outcome = outcome.unwrap_or_else(|_| {
@@ -298,7 +323,9 @@ fn run(command: &Prepared<'_>, supervisor: Option<Supervisor>, notes: &mut File)
         }
         sys::Side::Parent(child) => {
             drop(door);
-            reap(child).map_err(refused(|| "wait for the command".to_owned()))
+            let exit = reap(child).map_err(refused(|| "wait for the command".to_owned()))?;
+            seal()?;
+            Ok(exit)
         }
     }
 }
@@ -316,6 +343,29 @@ fn supervise(supervisor: Supervisor) -> io::Result<UnixStream> {
         }
         sys::Side::Parent(_) => Ok(ours),
     }
+}
+
+/// Ends what is left and closes the root to writing: descriptors may have been sent to processes outside, through a
+/// socket in a cache or of the host's network, and kiln is about to read what the command has made and to keep it.
+fn seal() -> Result<()> {
+    let fail = || "end what the command has left".to_owned();
+    // -1 is everything that this process can see, but itself.
+    match kill_process_group(Pid::INIT, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => return Err(refused(fail)(error)),
+    }
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => break,
+            Err(error) => return Err(refused(fail)(error)),
+        }
+    }
+    let root = open_directory(Path::new("/"))?;
+    sys::close_mount(&root).map_err(|error| match error.raw_os_error() {
+        Some(libc::EBUSY) => Failure::StillWritten,
+        _ => refused::<io::Error>(|| "close the root to writing".to_owned())(error),
+    })
 }
 
 /// Waits for everything, passes signals on, and returns how the command ended.

@@ -1,11 +1,14 @@
 //! The kernel's own file systems, /proc and /sys, and which parts of them a command cannot see or change.
 
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
+use rustix::system::uname;
 
 use super::root::{NewFilesystem, Workbench, attach, clone_tree};
 use super::spec::{Network, Security, Spec};
@@ -32,6 +35,10 @@ const MASKED: [&str; 11] = [
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// How many processes and threads a command may have: what all of Linux had for decades. A machine's own limit is
+/// some millions today, which a loop that forks can use up for everybody.
+const MOST_PROCESSES: u32 = 32_768;
+
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -42,33 +49,66 @@ const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
 pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
     let at = targets.open_lasting("/proc".as_ref())?;
     let proc = NewFilesystem::open("proc")?.mount(CLOSED)?;
+    if has_own_process_limit() {
+        // Where it is refused, an outer container has decided.
+        let _ = limit_processes(&proc);
+    }
     attach(proc, at).map_err(refused(|| "mount /proc".to_owned()))
 }
 
-/// Mounts /sys and, where the host has the unified hierarchy, /sys/fs/cgroup.
+/// Whether the limit is the pid namespace's own; before Linux 6.14 it is the machine's.
+fn has_own_process_limit() -> bool {
+    let system = uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(first)), Some(Ok(second))) if (first, second) >= (6, 14))
+}
+
+fn limit_processes(proc: &OwnedFd) -> std::io::Result<()> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let mut file = File::from(openat(proc, "sys/kernel/pid_max", flags, Mode::empty())?);
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    if text.trim().parse().is_ok_and(|limit: u32| limit > MOST_PROCESSES) {
+        file.rewind()?;
+        file.write_all(MOST_PROCESSES.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Mounts /sys and, where the host has the unified hierarchy, /sys/fs/cgroup, with no more than the command's own group.
 pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) -> Result<()> {
     let fail = || "mount /sys".to_owned();
     let attributes = match spec.security {
         Security::Default => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
         Security::Insecure => CLOSED,
     };
-    let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
     let at = targets.open_lasting("/sys".as_ref())?;
-    if setting.user_namespace && spec.network == Network::Host {
-        // A user namespace may mount this file system only for a network that is its own.
+    // A user namespace may mount this file system only for a network that is its own.
+    let copied = setting.user_namespace && spec.network == Network::Host;
+    if copied {
         let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let copy = host.and_then(clone_tree).map_err(refused(fail))?;
         sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
-        return attach(copy, at).map_err(refused(fail));
+        attach(copy, at).map_err(refused(fail))?;
+    } else {
+        let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
+        attach(sys, at).map_err(refused(fail))?;
     }
-    let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
-    attach(sys, at).map_err(refused(fail))?;
-    if unified {
-        let at = targets.open("/sys/fs/cgroup".as_ref(), Kind::Directory)?;
-        let groups = NewFilesystem::open("cgroup2")?.mount(attributes)?;
-        attach(groups, at).map_err(refused(|| "mount /sys/fs/cgroup".to_owned()))?;
-    }
-    Ok(())
+    mount_groups(targets, copied, attributes)
+}
+
+fn mount_groups(targets: &Targets, copied: bool, attributes: MountAttrFlags) -> Result<()> {
+    let unified = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
+    let path = Path::new("/sys/fs/cgroup");
+    let Some(at) = open_if_present(targets, path)? else { return Ok(()) };
+    let groups = match (unified, copied) {
+        (true, _) => NewFilesystem::open("cgroup2")?.mount(attributes)?,
+        // The copy shows the host's hierarchies, whole.
+        (false, true) => NewFilesystem::open("tmpfs")?.mount(attributes)?,
+        (false, false) => return Ok(()),
+    };
+    attach(groups, at).map_err(refused_at("mount", path))
 }
 
 /// Hides and protects what a command has no business with.

@@ -16,6 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
+use super::cgroup::Group;
+use super::program::Program;
 use super::socket::StandIns;
 use super::spec::Spec;
 use super::wire::{Failure, OrderRef, Report, Setting};
@@ -28,7 +30,7 @@ const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// Sandboxes of the kernel's making.
 #[derive(Debug, Clone)]
 pub struct Namespaces {
-    program: PathBuf,
+    program: Program,
     scratch: PathBuf,
 }
 
@@ -36,16 +38,19 @@ impl Namespaces {
     /// Uses `init_program`, a kiln binary, for the processes that make sandboxes. What a run needs on disk besides its
     /// root is made in the directory `scratch`, and is garbage if kiln is killed.
     pub fn new(init_program: PathBuf, scratch: PathBuf) -> Self {
-        Self { program: init_program, scratch }
+        Self { program: Program::new(init_program), scratch }
     }
 
     fn spawn(&self, theirs: UnixStream, io: &Io<'_>) -> Result<Child, Error> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program.executable());
         command.arg0("kiln").arg("sandbox-init").env_clear().stdin(OwnedFd::from(theirs));
         if matches!(io, Io::Piped(_)) {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        command.spawn().map_err(|source| Error::Start { program: self.program.clone(), source })
+        command.spawn().map_err(|source| {
+            let program = self.program.path().to_owned();
+            Error::Start { program, source }
+        })
     }
 }
 
@@ -59,6 +64,7 @@ impl Sandbox for Namespaces {
             user_namespace: userns::is_inside(),
             scope: userns::scope(),
         };
+        let group = Group::make(&spec.limits)?;
         let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
         let (ours, theirs) = UnixStream::pair().map_err(talking)?;
         let child = self.spawn(theirs, &io)?;
@@ -66,7 +72,7 @@ impl Sandbox for Namespaces {
         let kills = memory_kills();
         let mut said = Vec::new();
         match keeper
-            .send(OrderRef { spec: &spec, setting })
+            .send(OrderRef { spec: &spec, setting, groups: group.directories() })
             .and_then(|()| keeper.follow(io, cancel))
         {
             Ok(report) => said = report,
@@ -81,7 +87,7 @@ impl Sandbox for Namespaces {
         match serde_json::from_slice(&said) {
             Ok(Report::Exited(mut ended)) => {
                 if let Exit::Signal { number, out_of_memory } = &mut ended.exit {
-                    *out_of_memory = *number == libc::SIGKILL && memory_kills() > kills;
+                    *out_of_memory |= *number == libc::SIGKILL && memory_kills() > kills;
                 }
                 Ok(ended)
             }
@@ -242,6 +248,7 @@ impl From<Failure> for Error {
             }
             Failure::Invalid(message) => Error::Invalid(message),
             Failure::Unmapped(who) => Error::Unmapped { who },
+            Failure::StillWritten => Error::StillWritten,
         }
     }
 }

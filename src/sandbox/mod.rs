@@ -13,11 +13,12 @@
 //! of what a mount names, leave processes behind, or leave anything of the sandbox's own making in the root.
 //!
 //! What is not claimed: with [`spec::Network::Host`] it reaches everything that kiln can reach over the network,
-//! abstract Unix sockets included; nothing limits the memory and processor time it takes; and
+//! abstract Unix sockets included; memory and processor time are limited only as [`spec::Limits`] says; and
 //! [`spec::Security::Insecure`] protects from accidents only.
 
 mod agent;
 mod capability;
+mod cgroup;
 mod dev;
 mod exec;
 mod foreign;
@@ -26,6 +27,7 @@ mod kernel;
 mod launch;
 mod mount;
 mod network;
+mod program;
 mod recording;
 mod root;
 mod seccomp;
@@ -159,6 +161,18 @@ pub enum Error {
         /// `user 33` or `group 33`.
         who: String,
     },
+    /// The command sent a descriptor of a file of its root away, through which it can still be written to.
+    #[error("the command gave a file that it was writing to a process outside of the sandbox")]
+    StillWritten,
+    /// A limit that was asked for could not be set.
+    #[error("cannot {operation}")]
+    Limit {
+        /// A verb phrase that fits after "cannot".
+        operation: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// newuidmap or newgidmap did not do as asked; they have said why themselves.
     #[error("cannot map the ids of /etc/subuid and /etc/subgid: newuidmap or newgidmap refused")]
     Mapping,
@@ -179,8 +193,16 @@ impl Error {
         let hint = match self {
             Error::Canceled | Error::Lost { .. } | Error::Invalid(_) => return None,
             Error::Start { .. } => "kiln executes itself through /proc/self/exe: is /proc mounted?",
+            Error::StillWritten => {
+                "what it made cannot be kept as long as it can change: let the other process close the file \
+                 first"
+            }
             Error::Source { .. } => {
                 "links are resolved beneath the mount's source, never outside it"
+            }
+            Error::Limit { .. } => {
+                "limits need a control group that kiln may divide: run it as root, or by `systemd-run --user \
+                 --scope --property=Delegate=yes kiln …`, or name a group with `--cgroup-parent`"
             }
             Error::Unmapped { .. } => {
                 "give this account a range of ids in /etc/subuid and /etc/subgid, \

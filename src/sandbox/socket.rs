@@ -164,6 +164,7 @@ mod tests {
             hostname: String::new(),
             extra_hosts: Vec::new(),
             shm_size: 0,
+            limits: crate::sandbox::spec::Limits::default(),
         };
         let (spec, stand_ins) = StandIns::of(&spec, &scratch).unwrap();
         let MountKind::Agent { path: stand_in, .. } = &spec.mounts[0].kind else { panic!() };

@@ -29,6 +29,55 @@ pub struct Spec {
     pub extra_hosts: Vec<(String, String)>,
     /// Size of /dev/shm in bytes; 0: 64 MiB.
     pub shm_size: u64,
+    /// What it may use of the machine, all its processes together; of no interest to those who make the sandbox.
+    #[serde(skip)]
+    pub limits: Limits,
+}
+
+/// What the processes of one run may use together, by a control group; `None`: as much as kiln itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// How much there may be with swap; counts only with `memory`.
+    pub swap: Option<Swap>,
+    /// Share of the processors' time beside others who want it; 1024 is the usual one.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds in which `cpu_quota` is used up; 100000 if it is missing.
+    pub cpu_period: Option<u64>,
+    /// Microseconds of processor time in each period.
+    pub cpu_quota: Option<u64>,
+    /// Which processors, `0-2,7`.
+    pub cpus: Option<String>,
+    /// Which memory nodes.
+    pub memory_nodes: Option<String>,
+    /// Number of processes and threads, with the sandbox's own first one.
+    pub pids: Option<u64>,
+    /// The group in which the run's own is made: a path, or the name of a slice of systemd's.
+    pub parent: Option<String>,
+}
+
+/// How much memory and swap there may be together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// This many bytes.
+    With(u64),
+    /// As much swap as the machine has.
+    Unlimited,
+}
+
+impl Limits {
+    /// The kernel's names of what has to be limited.
+    pub(super) fn controllers(&self) -> Vec<&'static str> {
+        let cpu = self.cpu_shares.or(self.cpu_period).or(self.cpu_quota).is_some();
+        let needed = [
+            ("memory", self.memory.is_some()),
+            ("cpu", cpu),
+            ("cpuset", self.cpus.is_some() || self.memory_nodes.is_some()),
+            ("pids", self.pids.is_some()),
+        ];
+        needed.into_iter().filter(|(_, needed)| *needed).map(|(name, _)| name).collect()
+    }
 }
 
 /// What `/` is.

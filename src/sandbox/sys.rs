@@ -56,8 +56,17 @@ pub(super) const MOUNT_NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
 /// Adds attributes to the mount that `mount` refers to, and to all mounts beneath it.
 pub(super) fn restrict_mount(mount: impl AsFd, attributes: u64) -> io::Result<()> {
+    set_attributes(mount, attributes, libc::AT_RECURSIVE)
+}
+
+/// Makes the mount that `mount` refers to read-only, whoever uses it; fails with EBUSY if a file is open for writing.
+pub(super) fn close_mount(mount: impl AsFd) -> io::Result<()> {
+    set_attributes(mount, MOUNT_RDONLY, 0)
+}
+
+fn set_attributes(mount: impl AsFd, attributes: u64, depth: libc::c_int) -> io::Result<()> {
     let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let flags = libc::AT_EMPTY_PATH | depth;
     // SAFETY: the path is a terminated string and `attr` outlives the call with its true size.
     check(unsafe {
         libc::syscall(

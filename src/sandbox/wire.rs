@@ -20,6 +20,8 @@ pub(super) struct Order {
     pub(super) spec: Spec,
     /// The rest.
     pub(super) setting: Setting,
+    /// The control groups that it runs in, one of each hierarchy, which the keeper removes.
+    pub(super) groups: Vec<PathBuf>,
 }
 
 /// Facts that kiln knows and the keeper would have to find out again each time.
@@ -51,6 +53,8 @@ pub(super) struct OrderRef<'a> {
     pub(super) spec: &'a Spec,
     /// The rest.
     pub(super) setting: Setting,
+    /// The control groups.
+    pub(super) groups: &'a [PathBuf],
 }
 
 /// From pid 1, or the command before it is one, to the keeper; one line each.
@@ -109,6 +113,8 @@ pub(super) enum Failure {
     Invalid(String),
     /// The spec names a user or group that has no id in kiln's user namespace.
     Unmapped(String),
+    /// A process outside holds a file of the root open for writing.
+    StillWritten,
 }
 
 impl Failure {
@@ -116,7 +122,7 @@ impl Failure {
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused { errno, .. } | Self::Source { errno, .. } => Some(*errno),
-            Self::Invalid(_) | Self::Unmapped(_) => None,
+            Self::Invalid(_) | Self::Unmapped(_) | Self::StillWritten => None,
         }
     }
 }

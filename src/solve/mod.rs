@@ -39,7 +39,7 @@ use crate::event::{Cancel, Event, Reporter, StepId};
 use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
-use crate::sandbox::spec::Rlimit;
+use crate::sandbox::spec::{Limits, Rlimit};
 use crate::sandbox::{Emulators, Sandbox};
 use crate::snapshot::{LayerId, Snapshots};
 use crate::source::context::LocalContext;
@@ -86,6 +86,8 @@ pub struct Solver<'a> {
     pub ulimits: &'a [Rlimit],
     /// `--shm-size`
     pub shm_size: u64,
+    /// What each command may use of the machine; in no key.
+    pub limits: &'a Limits,
     /// How many steps may run at once.
     pub jobs: usize,
     /// Hears of every vertex that was executed, and of the layers that it made.

@@ -111,6 +111,7 @@ impl Solver<'_> {
                 .map(|(name, address)| (address.clone(), name.clone()))
                 .collect(),
             shm_size: self.shm_size,
+            limits: self.limits.clone(),
         }
     }
 
@@ -132,9 +133,12 @@ impl Solver<'_> {
         }
         let mut how = match exit {
             Exit::Code(code) => format!("exited with code {code}"),
-            Exit::Signal { number, out_of_memory: true } => {
-                format!("was killed by signal {number}; memory had run out")
-            }
+            Exit::Signal { number, out_of_memory: true } => match self.limits.memory {
+                Some(limit) => format!(
+                    "was killed by signal {number}; memory had run out, of which `--memory` allows {limit} bytes"
+                ),
+                None => format!("was killed by signal {number}; memory had run out"),
+            },
             Exit::Signal { number, out_of_memory: false } => {
                 format!("was killed by signal {number}")
             }

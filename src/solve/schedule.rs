@@ -329,6 +329,7 @@ mod tests {
             hosts: &[],
             ulimits: &[],
             shm_size: 0,
+            limits: &Default::default(),
             jobs: 1,
             made: &|_, _| {},
             memory: String::new(),

@@ -114,9 +114,12 @@ impl Store {
 
     /// The same, but what dead processes left stays.
     pub fn open_unswept(root: &Path) -> Result<Self> {
-        for directory in ["blobs/sha256", "snapshots", "mounts", "locks", "tmp"] {
-            fs::create_dir_all(&root.join(directory))?;
+        // Layers hold programs that would run with their owner's rights, and files that only their owner may read.
+        for directory in ["", "blobs", "snapshots", "mounts", "locks", "records", "tmp"] {
+            let own = directory.is_empty();
+            fs::create_private_dir(&root.join(directory), !own)?;
         }
+        fs::create_dir_all(&root.join("blobs/sha256"))?;
         for kind in RecordKind::ALL {
             fs::create_dir_all(&root.join("records").join(kind.directory()))?;
         }
@@ -191,6 +194,24 @@ fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_may_look_into_a_store() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("new");
+        let mode =
+            |name: &str| std::fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o777;
+        for before in [None, Some(0o755)] {
+            if let Some(before) = before {
+                let wide = std::fs::Permissions::from_mode(before);
+                std::fs::set_permissions(root.join("snapshots"), wide).unwrap();
+            }
+            drop(Store::open(&root).unwrap());
+            let modes = ["", "blobs", "snapshots", "mounts", "locks", "records", "tmp"].map(mode);
+            assert_eq!(modes, [0o700; 7]);
+        }
+    }
 
     #[test]
     fn a_store_sweeps_the_garbage_of_the_dead() {

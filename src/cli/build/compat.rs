@@ -56,15 +56,10 @@ const fn refused(
     Row { name, short: None, takes, fate: Fate::Refused { except, hint } }
 }
 
-const fn limit(name: &'static str, short: Option<char>) -> Row {
-    let hint = "start kiln in a cgroup that has the limit, e.g. with `systemd-run --scope`";
-    Row { name, short, takes: Takes::Value, fate: Fate::Refused { except: &[], hint } }
-}
-
 const CACHE: &str =
     "the cache of the state root is always used; keep that directory between builds";
 
-static TABLE: [Row; 26] = [
+static TABLE: [Row; 17] = [
     ignored("rm", Takes::Switch),
     ignored("force-rm", Takes::Switch),
     ignored("compress", Takes::Switch),
@@ -87,15 +82,6 @@ static TABLE: [Row; 26] = [
     refused("cache-to", Takes::Value, &[], CACHE),
     refused("print", Takes::Optional, &[], "`--check` lints without building"),
     refused("policy", Takes::Value, &[], ""),
-    limit("cgroup-parent", None),
-    limit("resource", None),
-    limit("memory", Some('m')),
-    limit("memory-swap", None),
-    limit("cpu-shares", Some('c')),
-    limit("cpu-period", None),
-    limit("cpu-quota", None),
-    limit("cpuset-cpus", None),
-    limit("cpuset-mems", None),
 ];
 
 impl Compat {
@@ -245,8 +231,6 @@ mod tests {
                 "`--allow=security.insecure` is not supported yet",
             ),
             (vec!["--cache-from", "type=gha"], "`--cache-from` is not supported yet"),
-            (vec!["-m", "1g"], "`--memory` is not supported yet"),
-            (vec!["-c1024"], "`--cpu-shares` is not supported yet"),
         ];
         for (words, expected) in cases {
             let problems = of(&words).problems();

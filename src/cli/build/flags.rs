@@ -96,6 +96,11 @@ pub(crate) struct Flags {
     /// A resource limit of RUN steps; -1 is unlimited
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = STEPS)]
     pub(super) ulimit: Vec<String>,
+    #[command(flatten)]
+    pub(super) limits: crate::cli::limits::LimitFlags,
+    /// A limit by its name, the flag's without dashes: memory=1g
+    #[arg(long, value_name = "NAME=VALUE", help_heading = STEPS)]
+    pub(super) resource: Vec<String>,
 
     /// Only check the Dockerfile: findings go to standard output; the exit code is 1 if there are any
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,

@@ -59,6 +59,7 @@ pub(super) fn make(
     let ulimits = problems.each(&flags.ulimit, values::ulimit);
     let shm_size = flags.shm_size.as_deref().map(|text| values::size("--shm-size", text));
     let shm_size = shm_size.and_then(|size| problems.take(size)).unwrap_or(0);
+    let limits = problems.take(flags.limits.limits(&flags.resource)).unwrap_or_default();
     let network = problems.take(network(&flags.network)).unwrap_or_default();
     // Last: standard input is not touched when something else is wrong already.
     let Inputs { context, dockerfile, spool } = problems
@@ -84,6 +85,7 @@ pub(super) fn make(
         add_hosts,
         shm_size,
         ulimits,
+        limits,
         jobs: flags.jobs.map_or_else(processors, usize::from),
         registry,
         keep_storage,
