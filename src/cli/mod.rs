@@ -44,6 +44,7 @@ mod save;
 mod search_tags;
 mod secret;
 mod settle;
+mod snapshotter;
 mod squash;
 mod table;
 mod tag;

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::event::Cancel;
+use kiln::event::{Cancel, Event};
 use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::network::RegistryFlags;
+use super::snapshotter::Snapshotter;
 use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say};
 
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ pub(super) struct Flags {
     /// The network: host or none
     #[arg(long, value_name = "MODE", default_value = "host")]
     network: String,
+    /// How the file system is made: auto, overlay or copy; auto is copy where overlays are refused
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    snapshotter: Option<Snapshotter>,
     /// A limit: NAME=SOFT[:HARD]
     #[arg(long, value_name = "LIMIT")]
     ulimit: Vec<String>,
@@ -61,7 +65,12 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     for signal in [SIGINT, SIGQUIT] {
         let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
     }
-    match runner::run(&request, &Cancel::new())?.code() {
+    let reporter = |event| {
+        if let Event::Warning { message } = event {
+            say(&report::warning(&message, &session.terminal));
+        }
+    };
+    match runner::run(&request, &reporter, &Cancel::new())?.code() {
         0 => Ok(()),
         code => Err(Failure::Code(code)),
     }
@@ -91,6 +100,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         network: network(&flags.network)?,
         ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
         hostname: flags.hostname.clone(),
+        snapshotter: Snapshotter::choose(flags.snapshotter, session.config()?.snapshotter),
         registry,
     })
 }

@@ -186,14 +186,16 @@ impl Error {
             Error::Setup { source, operation } => match source.raw_os_error() {
                 Some(libc::EINVAL) if operation.contains("overlay") => {
                     "kiln's state must lie on a file system that overlays can write to, \
-                     not itself an overlay: inside a container, on a volume"
+                     not itself an overlay: inside a container, on a volume; or build with --snapshotter=copy"
                 }
                 Some(libc::EPERM | libc::EACCES) => {
                     "the kernel refused this to kiln: a container around it needs more privileges \
                      (for instance --privileged, or --security-opt systempaths=unconfined), \
                      or user namespaces must be allowed"
                 }
-                Some(libc::ENODEV) => "the kernel lacks this file system: try `modprobe overlay`",
+                Some(libc::ENODEV) => {
+                    "the kernel lacks this file system: try `modprobe overlay`, or --snapshotter=copy"
+                }
                 Some(libc::ENOSYS) => "this needs Linux 5.12 or newer",
                 Some(libc::ENOSPC) => "a limit in /proc/sys/user or the disk is exhausted",
                 Some(libc::EOVERFLOW) => "an owner in the image has no id in this user namespace",

@@ -51,7 +51,15 @@ impl Upper {
 
     /// Reads what a command left.
     pub fn read(&self) -> Result<Vec<(TreePath, Found)>> {
-        let mut walk = Walk { root: &self.files, found: Vec::new(), files: Vec::new() };
+        self.read_if(&mut |_, _| true)
+    }
+
+    /// Reads of what is there only what `wanted`, which hears of every entry once, parents first, wants to know of.
+    pub(super) fn read_if(
+        &self,
+        wanted: &mut dyn FnMut(&TreePath, &Stat) -> bool,
+    ) -> Result<Vec<(TreePath, Found)>> {
+        let mut walk = Walk { root: &self.files, wanted, found: Vec::new(), files: Vec::new() };
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
@@ -80,6 +88,7 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 struct Walk<'a> {
     root: &'a Path,
+    wanted: &'a mut dyn FnMut(&TreePath, &Stat) -> bool,
     found: Vec<(TreePath, Found)>,
     /// Which of `found` are regular files that must be hashed.
     files: Vec<usize>,
@@ -109,8 +118,15 @@ impl Walk<'_> {
     fn entry(&mut self, parent: &OwnedFd, name: &CStr, path: TreePath) -> Result<()> {
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(self.fail(&path))?;
-        let mut meta = metadata(&stat);
+        let wanted = (self.wanted)(&path, &stat);
         let file_type = FileType::from_raw_mode(stat.st_mode);
+        if !wanted {
+            return match file_type {
+                FileType::Directory => self.below(parent, name, &path),
+                _ => Ok(()),
+            };
+        }
+        let mut meta = metadata(&stat);
         if file_type != FileType::Symlink || stat.st_mode & 0o7777 != 0o777 {
             // Links carry no attributes that a layer could hold.
             meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
@@ -122,10 +138,7 @@ impl Walk<'_> {
             let opacity =
                 if opaque.iter().any(is_opaque) { Opacity::Opaque } else { Opacity::Merged };
             self.found.push((path.clone(), Found::Directory { meta, opacity }));
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd =
-                rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(&path))?;
-            return self.directory(fd, &path);
+            return self.below(parent, name, &path);
         }
         let Some(found) = self.other((parent, name), &path, &stat, meta)? else { return Ok(()) };
         if let Found::Other { kind: Kind::File { .. }, .. } = &found {
@@ -133,6 +146,12 @@ impl Walk<'_> {
         }
         self.found.push((path, found));
         Ok(())
+    }
+
+    fn below(&mut self, parent: &OwnedFd, name: &CStr, path: &TreePath) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(path))?;
+        self.directory(fd, path)
     }
 
     /// Returns what anything but a directory is; `None` for a socket, which no layer holds.
