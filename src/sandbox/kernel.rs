@@ -39,9 +39,17 @@ const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 /// Mounts /proc.
-pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
+///
+/// A container hides parts of its own, and the kernel gives a user namespace in it none that shows more: there the
+/// container's is mounted as it is. It shows the container's processes, which a command can neither signal nor look into.
+pub(super) fn mount_proc(targets: &mut Targets, setting: Setting) -> Result<()> {
     let at = targets.open_lasting("/proc".as_ref())?;
-    let proc = NewFilesystem::open("proc")?.mount(CLOSED)?;
+    let proc = match NewFilesystem::open("proc").and_then(|new| new.mount(CLOSED)) {
+        Err(failure) if setting.user_namespace && failure.errno() == Some(libc::EPERM) => {
+            around("/proc", CLOSED).map_err(|_| failure)?
+        }
+        proc => proc?,
+    };
     attach(proc, at).map_err(refused(|| "mount /proc".to_owned()))
 }
 
@@ -56,9 +64,7 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
     let at = targets.open_lasting("/sys".as_ref())?;
     if setting.user_namespace && spec.network == Network::Host {
         // A user namespace may mount this file system only for a network that is its own.
-        let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let copy = host.and_then(clone_tree).map_err(refused(fail))?;
-        sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
+        let copy = around("/sys", attributes).map_err(refused(fail))?;
         return attach(copy, at).map_err(refused(fail));
     }
     let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
@@ -69,6 +75,14 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
         attach(groups, at).map_err(refused(|| "mount /sys/fs/cgroup".to_owned()))?;
     }
     Ok(())
+}
+
+/// Copies the mounts of one of the kernel's file systems as they are around the sandbox.
+fn around(path: &str, attributes: MountAttrFlags) -> std::io::Result<OwnedFd> {
+    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = clone_tree(place)?;
+    sys::restrict_mount(&copy, u64::from(attributes.bits()))?;
+    Ok(copy)
 }
 
 /// Hides and protects what a command has no business with.

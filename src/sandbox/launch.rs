@@ -54,6 +54,7 @@ impl Sandbox for Namespaces {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
+        userns::check()?;
         let setting =
             Setting { foreground: matches!(io, Io::Inherit), user_namespace: userns::is_inside() };
         let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;

@@ -98,7 +98,7 @@ pub fn flavour() -> Flavour {
     let ids: Vec<u64> = map.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let mapped: u64 = ids.chunks(3).filter_map(|range| range.get(2)).sum();
     match (rustix::process::geteuid().is_root(), ids.as_slice()) {
-        (true, [0, 0, _]) => Flavour::ROOT,
+        (true, [0, 0, 4_294_967_295]) => Flavour::ROOT,
         (true, _) if mapped > 1 => {
             Flavour { xattrs: OverlayXattrs::User, owners: Owners::Recorded }
         }
