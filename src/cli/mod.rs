@@ -11,6 +11,7 @@ mod config_files;
 mod copy;
 mod diff;
 mod docker;
+mod doctor;
 mod du;
 mod environment;
 mod excerpt;
@@ -152,6 +153,8 @@ enum Command {
     Du(du::Flags),
     /// Remove what nobody needs from the local store
     Prune(prune::Flags),
+    /// Say what this machine lets kiln do, and how to be let do more
+    Doctor(doctor::Flags),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
@@ -299,6 +302,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Explain(explain) => explain::run(explain, session),
         Command::Du(flags) => du::run(flags, session),
         Command::Prune(flags) => prune::run(flags, session),
+        Command::Doctor(flags) => doctor::run(flags, session),
         Command::Settle => settle::run(session),
     }
 }

@@ -17,10 +17,12 @@
 //! [`spec::Security::Insecure`] protects from accidents only.
 
 mod agent;
+mod attempt;
 mod capability;
 mod dev;
 mod exec;
 mod foreign;
+mod helper;
 mod init;
 mod kernel;
 mod launch;
@@ -32,6 +34,7 @@ mod seccomp;
 mod seccomp_table;
 mod socket;
 pub mod spec;
+mod surroundings;
 mod sys;
 mod target;
 mod userns;
@@ -44,11 +47,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Cancel, Stream};
 
+pub use attempt::try_root;
 pub use foreign::{Emulators, ForeignError, Lack};
+pub use helper::network_helpers;
 pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};
-pub use userns::{Level, enter};
+pub use surroundings::{Container, Surroundings};
+pub use userns::{Level, enter, find_program, subordinate_range};
 
 use spec::Spec;
 
@@ -179,10 +185,7 @@ impl Error {
                 "compare both files with what `id` prints: the ranges must be this account's, and its \
                  group the one it logs in with"
             }
-            Error::UserNamespace { .. } => {
-                "allow user namespaces (sysctl user.max_user_namespaces, \
-                 kernel.apparmor_restrict_unprivileged_userns=0) or run kiln as root"
-            }
+            Error::UserNamespace { .. } => return Some(Surroundings::look().fix()),
             Error::Setup { source, operation } => match source.raw_os_error() {
                 Some(libc::EINVAL) if operation.contains("overlay") => {
                     "kiln's state must lie on a file system that overlays can write to, \

@@ -113,8 +113,16 @@ type Range = (u32, u32);
 
 /// Finds the range that `file` gives a user, by name or number.
 fn subordinate(file: &str, uid: u32) -> Option<Range> {
-    let text = fs::read_to_string(file).ok()?;
-    range_in(&text, &[user_name(uid).unwrap_or_default(), uid.to_string()])
+    subordinate_range(Path::new(file), uid).1
+}
+
+/// Returns what a user is called, by number where there is no name, and the first and the number of the ids that a file
+/// such as `/etc/subuid` gives it.
+pub fn subordinate_range(file: &Path, uid: u32) -> (String, Option<(u32, u32)>) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let name = user_name(uid);
+    let range = range_in(&text, &[name.clone().unwrap_or_default(), uid.to_string()]);
+    (name.unwrap_or_else(|| uid.to_string()), range)
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -138,7 +146,9 @@ fn range_in(text: &str, names: &[String]) -> Option<Range> {
 /// Enters with the user's own id as root and the range from 1 upwards. Returns whether the helpers did their part; if
 /// not, nothing has changed for this process.
 fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Error> {
-    let Some(programs) = helper("newuidmap").zip(helper("newgidmap")) else { return Ok(false) };
+    let Some(programs) = find_program("newuidmap").zip(find_program("newgidmap")) else {
+        return Ok(false);
+    };
     let maps = [(programs.0, uids), (programs.1, gids)];
     enter_mapped(|target| map_by_programs(target, maps))?;
     Ok(true)
@@ -173,10 +183,11 @@ fn enter_mapped(map: impl FnOnce(Pid) -> bool) -> Result<(), Error> {
     }
 }
 
-/// Where the setuid helpers are looked for; not in PATH, which anyone may set.
+/// Where helpers are looked for; not in PATH, which anyone may set.
 const HELPER_DIRECTORIES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
 
-fn helper(program: &str) -> Option<PathBuf> {
+/// Finds a program of the system.
+pub fn find_program(program: &str) -> Option<PathBuf> {
     HELPER_DIRECTORIES.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 

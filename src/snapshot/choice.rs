@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use super::copied::Copied;
 use super::overlaid::Overlaid;
 use super::{Result, Snapshotter, flavour};
-use crate::event::{Cancel, Event, Reporter};
+use crate::event::{Event, Reporter};
 use crate::fs::PathError;
 use crate::layer::OverlayXattrs;
-use crate::sandbox::spec::{Network, Process, Root, Security, Spec, User};
-use crate::sandbox::{self, Io, Sandbox};
+use crate::sandbox::spec::{Network, Root};
+use crate::sandbox::{self, Sandbox, try_root};
 use crate::store::Store;
 
 /// What is asked for: `--snapshotter`.
@@ -75,9 +75,13 @@ impl<'a> Choice<'a> {
         if self.kind != SnapshotterKind::Auto || !refused || self.copies.load(Ordering::Acquire) {
             return false;
         }
-        let Ok(Some(why)) = overlay_refused(self.store, self.sandbox) else { return false };
-        self.fall_back(&why);
-        true
+        match probe(self.store, self.sandbox) {
+            Ok(Probe { plain: Ok(()), overlay: Err(error) }) => {
+                self.fall_back(&chain(&error));
+                true
+            }
+            _ => false,
+        }
     }
 
     fn fall_back(&self, why: &str) {
@@ -103,47 +107,32 @@ fn lacks_attributes(store: &Store) -> Result<Option<Errno>> {
     Ok(set.err().filter(|errno| matches!(*errno, Errno::OPNOTSUPP | Errno::PERM)))
 }
 
-/// Mounts an overlay on the store's file system, in a sandbox that is thrown away. Returns why it was refused; `None` if
-/// it was not, or if there can be no sandbox at all.
-pub fn overlay_refused(store: &Store, sandbox: &dyn Sandbox) -> Result<Option<String>> {
+/// What a sandbox said to each root.
+pub struct Probe {
+    /// A directory.
+    pub plain: std::result::Result<(), sandbox::Error>,
+    /// An overlay on the store's file system.
+    pub overlay: std::result::Result<(), sandbox::Error>,
+}
+
+/// Mounts both in sandboxes that are thrown away.
+pub fn probe(store: &Store, sandbox: &dyn Sandbox) -> Result<Probe> {
     let top = store.scratch_dir()?;
     let sub = |name: &str| -> Result<PathBuf> {
         let path = top.join(name);
         std::fs::create_dir(&path).map_err(PathError::of("create the directory", &path))?;
         Ok(path)
     };
+    let plain = Root::Directory(sub("plain")?);
     let overlay =
         Root::Overlay { lower: vec![sub("lower")?], upper: sub("upper")?, work: sub("work")? };
-    let plain = Root::Directory(sub("plain")?);
-    let refused = match try_root(sandbox, overlay) {
-        Ok(()) => None,
-        Err(error) => try_root(sandbox, plain).is_ok().then(|| chain(&error)),
+    let probe = Probe {
+        plain: try_root(sandbox, plain, Network::Host),
+        overlay: try_root(sandbox, overlay, Network::Host),
     };
     // What is left is swept with the lease's scratch directory.
     let _ = crate::fs::remove_tree(&top);
-    Ok(refused)
-}
-
-/// Makes a sandbox for a command that is not there.
-fn try_root(sandbox: &dyn Sandbox, root: Root) -> std::result::Result<(), sandbox::Error> {
-    let process = Process {
-        args: vec!["/nothing".to_owned()],
-        env: Vec::new(),
-        cwd: "/".into(),
-        user: User::default(),
-        rlimits: Vec::new(),
-    };
-    let spec = Spec {
-        root,
-        mounts: Vec::new(),
-        process,
-        network: Network::Host,
-        security: Security::Default,
-        hostname: "kiln".to_owned(),
-        extra_hosts: Vec::new(),
-        shm_size: 0,
-    };
-    sandbox.run(&spec, Io::Piped(&mut |_, _| {}), &Cancel::new()).map(drop)
+    Ok(probe)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

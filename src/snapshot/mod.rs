@@ -32,7 +32,7 @@ use crate::layer::{
 use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
 
-pub use choice::{Choice, SnapshotterKind, overlay_refused};
+pub use choice::{Choice, Probe, SnapshotterKind, probe};
 use upper::Upper;
 
 /// A file system that a command starts with: a stack of layers and the tree that they make.
