@@ -22,6 +22,8 @@ use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
 use crate::sandbox::{Emulators, Namespaces};
+use crate::snapshot::Choice;
+pub use crate::snapshot::SnapshotterKind;
 use crate::solve::Solver;
 pub use crate::solve::secret::{LARGEST_SECRET, Secret, SecretSource};
 use crate::source::image::Images;
@@ -77,6 +79,8 @@ pub struct Build {
     pub jobs: usize,
     /// How registries are reached.
     pub registry: RegistrySettings,
+    /// `--snapshotter`
+    pub snapshotter: SnapshotterKind,
     /// How many bytes the store may take when the build is over ([`crate::gc::hold_cap`]); `None`: any number.
     pub keep_storage: Option<u64>,
 }
@@ -109,6 +113,7 @@ impl Build {
             limits: crate::sandbox::spec::Limits::default(),
             jobs: 1,
             registry: RegistrySettings::default(),
+            snapshotter: SnapshotterKind::Auto,
             keep_storage: None,
         }
     }
@@ -243,6 +248,7 @@ pub fn build(
     let images = Images::new(&store, web.client.clone(), request.pull, cancel.clone());
     let plan = check::lower(&inputs, &file, &images, reporter)?;
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
+    let snapshotters = Choice::new(request.snapshotter, &store, &sandbox, reporter);
     let contexts = inputs.contexts(&plan.graph)?;
     let stop = cancel.child();
     let targets = push::Target::of(request, &inputs, (cancel, &stop));
@@ -256,6 +262,7 @@ pub fn build(
             images: &images,
             agent: &web.agent,
             sandbox: &sandbox,
+            snapshotters: &snapshotters,
             emulators: &emulators,
             graph: &plan.graph,
             reporter,

@@ -8,7 +8,7 @@
 //! 8 cli
 //! 7 builder runner
 //! 6 images
-//! 5 solve export gc verify
+//! 5 solve export gc verify doctor
 //! 4 source
 //! 3 snapshot cache lint
 //! 2 graph layer store registry
@@ -22,6 +22,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod dockerfile;
 pub mod dockerignore;
+pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod fs;

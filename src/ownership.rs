@@ -117,7 +117,13 @@ impl Ownership {
         absent(rustix::fs::getxattr(path, ATTRIBUTE, &mut text), &text)
     }
 
-    /// The same, of a link itself.
+    /// Returns whether files of a directory's file system can carry the attribute.
+    pub fn is_carried_in(directory: &Path) -> bool {
+        let mut text = [0; 64];
+        rustix::fs::getxattr(directory, ATTRIBUTE, &mut text) != Err(Errno::OPNOTSUPP)
+    }
+
+    /// The same as [`Ownership::read`], of a link itself.
     pub fn read_link(path: &Path) -> rustix::io::Result<Option<Self>> {
         let mut text = [0; 64];
         absent(rustix::fs::lgetxattr(path, ATTRIBUTE, &mut text), &text)

@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 
 use crate::diagnostic::{Blame, Diagnostic};
-use crate::event::Cancel;
+use crate::event::{Cancel, Reporter};
 use crate::images::{ImagesError, Library};
 use crate::registry::Settings;
 use crate::sandbox::spec::{Limits, Network, Process, Rlimit, Root, Security, Spec};
 use crate::sandbox::{Emulators, Exit, Io, Namespaces, Sandbox};
-use crate::snapshot::Snapshots;
-use crate::snapshot::upper::{Upper, owned_below};
+use crate::snapshot::upper::owned_below;
+use crate::snapshot::{Base, Choice, Snapshots, SnapshotterKind};
 use crate::solve::user;
 
 /// What is to be run.
@@ -41,6 +41,8 @@ pub struct Request {
     pub limits: Limits,
     /// The host name.
     pub hostname: String,
+    /// How the file system is made.
+    pub snapshotter: SnapshotterKind,
     /// How registries are reached, if the image is not here.
     pub registry: Settings,
     /// How many bytes the store may have once an image was pulled.
@@ -65,7 +67,13 @@ pub struct Ran {
 }
 
 /// Runs an image's process on kiln's own input and output, to its end.
-pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
+///
+/// `reporter` hears warnings only.
+pub fn run(
+    request: &Request,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Ran, Vec<Diagnostic>> {
     let failed = |error: ImagesError| vec![Diagnostic::from(error)];
     let library = Library::open(&request.state, &request.registry, cancel).map_err(failed)?;
     let library = library.capped(request.keep_storage);
@@ -81,14 +89,11 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
     }
     let user = user::process_user(&fetched.tree, request.user.as_deref().unwrap_or(&config.user));
     let user = user.map_err(|error| input(error.to_string(), None))?;
-    let upper = Upper::new(store, fetched.tree.root().meta()).map_err(|error| machine(&error))?;
-    let lower =
-        Snapshots::new(store).directories(&fetched.layers).map_err(|error| machine(&error))?;
     let mut env = config.env.clone();
     env.extend(request.env.iter().cloned());
     let workdir = request.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
-    let spec = Spec {
-        root: Root::Overlay { lower, upper: upper.files.clone(), work: upper.work.clone() },
+    let mut spec = Spec {
+        root: Root::Directory(PathBuf::new()),
         owned_below: owned_below(&fetched.tree),
         // A label may be wrong: what cannot be run is found out when it is executed.
         mounts: Emulators::of_this_machine().mounts(&image.config.architecture).unwrap_or_default(),
@@ -107,12 +112,22 @@ pub fn run(request: &Request, cancel: &Cancel) -> Result<Ran, Vec<Diagnostic>> {
         limits: request.limits.clone(),
     };
     let sandbox = Namespaces::new(request.init.clone(), store.scratch().to_owned());
-    let exit = sandbox.run(&spec, Io::Inherit, cancel);
-    upper.discard();
-    let wrote = store.has_written();
-    exit.map(|ended| Ran { exit: ended.exit, wrote }).map_err(|error| {
-        vec![
-            Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(&error),
-        ]
-    })
+    let base = Base { tree: &fetched.tree, layers: &fetched.layers };
+    let choice = Choice::new(request.snapshotter, store, &sandbox, reporter);
+    loop {
+        let snapshotter = choice.get().map_err(|error| machine(&error))?;
+        let workspace = snapshotter.prepare(Snapshots::new(store), base);
+        let workspace = workspace.map_err(|error| machine(&error))?;
+        spec.root = workspace.root.clone();
+        let ended = sandbox.run(&spec, Io::Inherit, cancel);
+        workspace.discard();
+        match ended {
+            Ok(ended) => return Ok(Ran { exit: ended.exit, wrote: store.has_written() }),
+            Err(error) if choice.falls_back(&error) => {}
+            Err(error) => {
+                let problem = Diagnostic::new(Blame::Machine, error.to_string());
+                return Err(vec![problem.hint(error.hint()).causes_of(&error)]);
+            }
+        }
+    }
 }

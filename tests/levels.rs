@@ -1,4 +1,4 @@
-//! One Dockerfile built as root, as a user with a range of subordinate ids and as a user without: one image.
+//! Dockerfiles built as root, as a user with a range of subordinate ids and as a user without: one image each.
 //!
 //! CI is root, so the test makes its users itself: system accounts `kiln-<process id>-range` and `kiln-<process id>-single`
 //! with no home and no shell. They, and what useradd writes to /etc/subuid and /etc/subgid for the first, are removed
@@ -18,8 +18,7 @@ use support::tool;
 use support::users::User;
 use support::{BASE, Ended, ended};
 
-/// What is built. The steps change modes, links and what lies below, and give nothing to another user: with a single
-/// id there is none.
+/// Steps that change modes, links and what lies below, and give nothing to another user.
 const STEPS: &str = "COPY --chmod=4750 tool /bin/tool\n\
     COPY tree /tree\n\
     COPY --chmod=u=rwX,go=rX tree /shared\n\
@@ -34,14 +33,44 @@ const STEPS: &str = "COPY --chmod=4750 tool /bin/tool\n\
     COPY --from=0 --chmod=711 /work/d /picked\n\
     USER 7:8\n";
 
+/// Steps in which files belong to others, and processes are others; beyond any range, too. With a single id there is no
+/// other, and only root can make devices.
+const OWNERS: &str = "RUN mkdir /etc && printf 'root:x:0:0::/root:/bin/sh\\napp:x:33:44::/home/app:/bin/sh\\n' > /etc/passwd \
+        && printf 'root:x:0:\\napp:x:44:\\nmore:x:45:app\\n' > /etc/group && mkdir -m 1777 /tmp\n\
+    COPY --chown=app:app tree /owned\n\
+    RUN mkdir -p /d/sub && echo a > /d/f && ln -s f /d/l && mkfifo /d/p && ln /d/f /d/h && chown -R 33:44 /d && chmod 4755 /d/f \
+        && chown -h 7 /d/l && chgrp 8 /d/sub && test \"$(stat -c %u:%g:%a /d/f /d/l /d/p /d/sub | tr '\\n' ' ')\" \
+            = '33:44:4755 7:44:777 33:44:644 33:8:755 '\n\
+    RUN cp -a /d /e && mv /d /g && mv /owned/kept /owned/moved && ln /owned/script /owned/again && rm -r /owned/dir \
+        && tar -c -f - /g | tar -x -p -f - -C /tmp && chown 4755:4755 /tmp/g/f && echo more >> /owned/moved \
+        && test \"$(stat -c %u:%g /e/f /e/l /g/p /tmp/g/sub /owned /owned/again | tr '\\n' ' ')\" \
+            = '33:44 7:44 33:44 33:8 33:44 33:44 '\n\
+    RUN su app -c 'test \"$(id -u):$(id -G)\" = \"33:44 45\" && umask 027 && touch /tmp/x && mkdir /tmp/y && ln -s a /tmp/z \
+        && echo hi > /tmp/y/w && ! chown 0 /tmp/x 2> /dev/null && chgrp more /tmp/y && mkfifo /tmp/y/p' && touch /tmp/y/root\n\
+    RUN mknod /null c 1 3 && mknod -m 640 /disk b 8 1 && chown 0:6 /disk && ln /disk /again && test -c /null -o $(id -u) = 0 \
+        && mkdir -m 2755 /s && chgrp 44 /s && touch /s/i && mkdir /s/dir && touch /s/dir/i\n\
+    RUN chown 100000:4294967294 /owned/script && touch /far && chown 70000 /far\n\
+    RUN --mount=type=cache,target=/c,uid=33,gid=44,mode=750 --mount=type=tmpfs,target=/t \
+        --mount=type=secret,id=key,target=/key,uid=33,mode=440 \
+        stat -c %u:%g /c > /seen && stat -c %u:%g:%a /key >> /seen && touch /t/f && chown 5:6 /t/f && stat -c %u:%g /t/f >> /seen\n\
+    USER app\n\
+    WORKDIR /home/app\n\
+    RUN id > who && mkdir own && cp -r /e own/e && (chown 0:0 who 2>/dev/null || echo refused >> who) && cat /proc/self/mounts > /dev/null\n\
+    USER 1234\n\
+    RUN id -u > /tmp/number && id -G >> /tmp/number\n\
+    FROM scratch\n\
+    COPY --from=0 / /\n\
+    COPY --from=0 --chown=9:10 /g /picked\n";
+
 /// A context whose files belong to the user who builds.
-fn make_context(context: &Path, (uid, gid): (u32, u32)) {
+fn make_context(context: &Path, dockerfile: &str, (uid, gid): (u32, u32)) {
     for directory in ["", "tree", "tree/dir"] {
         fs::create_dir(context.join(directory)).unwrap();
     }
     fs::copy("/bin/busybox", context.join("busybox")).expect("apt-get install busybox-static");
     let files = [
-        ("Dockerfile", format!("{BASE}{STEPS}"), 0o600),
+        ("Dockerfile", dockerfile.to_owned(), 0o600),
+        ("key", "secret".into(), 0o600),
         ("tool", "tool".into(), 0o755),
         ("tree/gone", "gone".into(), 0o644),
         ("tree/kept", "kept\n".into(), 0o640),
@@ -59,18 +88,23 @@ fn make_context(context: &Path, (uid, gid): (u32, u32)) {
     }
 }
 
-/// Builds as this user and group (0: root), and returns the report and the lines of the layers' listings.
-fn build(owner: (u32, u32)) -> (Ended, Vec<String>) {
+/// Builds as this user and group (0: root) with these files besides in the context, and returns the report and the lines
+/// of the layers' listings.
+fn build(dockerfile: &str, files: &[&Path], owner: (u32, u32)) -> (Ended, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path();
     // Neither the program nor the state root may lie where only root can look.
     let kiln = home.join("kiln");
     fs::copy(env!("CARGO_BIN_EXE_kiln"), &kiln).unwrap();
     chown(home, Some(owner.0), Some(owner.1)).unwrap();
-    make_context(&home.join("context"), owner);
+    make_context(&home.join("context"), dockerfile, owner);
+    for file in files {
+        fs::copy(file, home.join("context").join(file.file_name().unwrap())).unwrap();
+    }
     let mut command = Command::new(kiln);
     command.args(["--root", "state", "build", "--progress", "plain"]);
     command.args(["--build-arg", "SOURCE_DATE_EPOCH=1000000000"]);
+    command.args(["--secret", "id=key,src=context/key"]);
     command.args(["--output", "type=oci,tar=false,dest=layout,rewrite-timestamp=true", "context"]);
     command.current_dir(home).env("HOME", home).env_remove("KILN_ROOT");
     if owner.0 != 0 {
@@ -79,6 +113,13 @@ fn build(owner: (u32, u32)) -> (Ended, Vec<String>) {
     }
     let ended = ended(command.output().unwrap());
     assert_eq!(ended.code, Some(0), "as user {owner:?}: {}", ended.stderr);
+    let mut check = Command::new(home.join("kiln"));
+    check.args(["--root", "state", "check-store"]).current_dir(home).env("HOME", home);
+    if owner.0 != 0 {
+        check.uid(owner.0).gid(owner.1);
+    }
+    let check = support::ended(check.output().unwrap());
+    assert!(check.code == Some(0) && !check.stdout.contains("damaged"), "{check:?}");
     let listing = list(&home.join("layout"));
     std::fs::remove_dir_all(home).unwrap();
     (ended, listing)
@@ -119,13 +160,35 @@ fn last_mapped(build: &Ended) -> &str {
 fn one_image_at_every_level_of_rights() {
     let range = User::new("range").with_range();
     let single = User::new("single");
-    let (as_root, expected) = build((0, 0));
+    let dockerfile = format!("{BASE}{STEPS}");
+    let (as_root, expected) = build(&dockerfile, &[], (0, 0));
     assert_eq!(last_mapped(&as_root), "4294967295");
     let listed = |line: &str| expected.iter().any(|entry| entry.contains(line));
     assert!(listed("work/d/two link to work/d/one") && listed("-rwsr-x--- 0/0"), "{expected:#?}");
     for (user, ids) in [(&range, "65536"), (&single, "1")] {
-        let (ended, listing) = build((user.uid, user.gid));
+        let (ended, listing) = build(&dockerfile, &[], (user.uid, user.gid));
         assert_eq!(listing, expected, "as {}: {}", user.name, ended.stderr);
         assert_eq!(last_mapped(&ended), ids, "{}", ended.stderr);
+    }
+}
+
+/// Builds at every level and compares; returns what root has.
+fn compare(dockerfile: &str, files: &[&Path]) -> Vec<String> {
+    let (_, expected) = build(dockerfile, files, (0, 0));
+    for user in [User::new("range").with_range(), User::new("single")] {
+        let (ended, listing) = build(dockerfile, files, (user.uid, user.gid));
+        let differs = |(a, b): &(&String, &String)| a != b;
+        let first = expected.iter().zip(&listing).find(differs);
+        assert_eq!(first, None, "as {}: {}", user.name, ended.stderr);
+        assert_eq!(listing.len(), expected.len());
+    }
+    expected
+}
+
+#[test]
+fn whoever_owns_a_file_owns_it_at_every_level() {
+    let entries = compare(&format!("{BASE}{OWNERS}"), &[]);
+    for wanted in ["33/44", "7/44", "100000/4294967294", "70000/0", "9/10", "crw-r--r-- 0/0"] {
+        assert!(entries.iter().any(|entry| entry.contains(wanted)), "{wanted}: {entries:#?}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! keep-storage = "20GB"
+//! snapshotter = "copy"
 //! ```
 //!
 //! `--config-file` or KILN_CONFIG name it; otherwise the first counts that is there of `kiln/config.toml` in the user's
@@ -17,18 +18,22 @@ use toml::Spanned;
 
 use super::build::size;
 use super::environment::Environment;
+use super::snapshotter::Snapshotter;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Config {
     /// How many bytes the store may take after a build.
     pub(super) keep_storage: Option<u64>,
+    /// How the file systems of commands are made.
+    pub(super) snapshotter: Option<Snapshotter>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     keep_storage: Option<Spanned<String>>,
+    snapshotter: Option<Snapshotter>,
 }
 
 /// Reads the file that `named` says, or that counts without it.
@@ -72,7 +77,8 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<Config, Diagnostic> {
         size("keep-storage", value.get_ref())
             .map_err(|error| problem(&error.message, error.hint, Some(value.span())))
     };
-    Ok(Config { keep_storage: file.keep_storage.map(bytes).transpose()? })
+    let keep_storage = file.keep_storage.map(bytes).transpose()?;
+    Ok(Config { keep_storage, snapshotter: file.snapshotter })
 }
 
 #[cfg(test)]
@@ -89,9 +95,17 @@ mod tests {
     #[test]
     fn what_it_may_say() {
         assert_eq!(parsed("").unwrap(), Config::default());
-        let twenty = Config { keep_storage: Some(20 << 30) };
+        let twenty = Config { keep_storage: Some(20 << 30), snapshotter: None };
         assert_eq!(parsed("# disk\nkeep-storage = \"20GB\"\n").unwrap(), twenty);
+        let copies = Config { keep_storage: None, snapshotter: Some(Snapshotter::Copy) };
+        for name in ["copy", "native", "vfs"] {
+            assert_eq!(parsed(&format!("snapshotter = \"{name}\"")).unwrap(), copies);
+        }
         let cases = [
+            (
+                "snapshotter = \"zfs\"",
+                "unknown variant `zfs`, expected one of `auto`, `overlay`, `copy`, `native`, `vfs` at \"\\\"zfs\\\"\"",
+            ),
             (
                 "keep-storage = \"much\"",
                 "invalid size `much` for `keep-storage` at \"\\\"much\\\"\"",
@@ -99,7 +113,7 @@ mod tests {
             ("keep-storage = 5", "invalid type: integer `5`, expected a string at \"5\""),
             (
                 "keep_storage = \"1\"",
-                "unknown field `keep_storage`, expected `keep-storage` at \"keep_storage\"",
+                "unknown field `keep_storage`, expected `keep-storage` or `snapshotter` at \"keep_storage\"",
             ),
             ("keep-storage = ", "string values must be quoted, expected literal string at \"\""),
         ];
@@ -115,7 +129,7 @@ mod tests {
         let environment = Environment::of(&[("XDG_CONFIG_HOME", home), ("HOME", "/nowhere")]);
         std::fs::create_dir(folder.path().join("kiln")).unwrap();
         std::fs::write(folder.path().join("kiln/config.toml"), "keep-storage = \"1k\"").unwrap();
-        let found = Config { keep_storage: Some(1024) };
+        let found = Config { keep_storage: Some(1024), snapshotter: None };
         assert_eq!(read(None, &environment).unwrap(), found);
         assert_eq!(usual(&environment)[1], Path::new("/etc/kiln/config.toml"));
         let environment = Environment::of(&[("HOME", "/h")]);

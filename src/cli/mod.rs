@@ -12,6 +12,7 @@ mod config_files;
 mod copy;
 mod diff;
 mod docker;
+mod doctor;
 mod du;
 mod environment;
 mod excerpt;
@@ -46,6 +47,7 @@ mod save;
 mod search_tags;
 mod secret;
 mod settle;
+mod snapshotter;
 mod squash;
 mod table;
 mod tag;
@@ -155,6 +157,8 @@ enum Command {
     Prune(prune::Flags),
     /// Verify everything in the local store, and repair or drop what is damaged
     CheckStore(check_store::Flags),
+    /// Say what this machine lets kiln do, and how to be let do more
+    Doctor(doctor::Flags),
     /// Make what builds wrote survive a crash of the machine; started by builds
     #[command(hide = true)]
     Settle,
@@ -303,6 +307,7 @@ fn command(command: &Command, session: &Session) -> Done {
         Command::Du(flags) => du::run(flags, session),
         Command::Prune(flags) => prune::run(flags, session),
         Command::CheckStore(flags) => check_store::run(flags, session),
+        Command::Doctor(flags) => doctor::run(flags, session),
         Command::Settle => settle::run(session),
     }
 }

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::event::Cancel;
+use kiln::event::{Cancel, Event};
 use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::limits::LimitFlags;
 use super::network::RegistryFlags;
-use super::{Done, Failure, INIT, Session, build, enter_sandbox, settle};
+use super::snapshotter::Snapshotter;
+use super::{Done, Failure, INIT, Session, build, enter_sandbox, report, say, settle};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -35,6 +36,9 @@ pub(super) struct Flags {
     /// The network: host or none
     #[arg(long, value_name = "MODE", default_value = "host")]
     network: String,
+    /// How the file system is made: auto, overlay or copy; auto is copy where overlays are refused
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    snapshotter: Option<Snapshotter>,
     /// A limit: NAME=SOFT[:HARD]
     #[arg(long, value_name = "LIMIT")]
     ulimit: Vec<String>,
@@ -64,7 +68,12 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     for signal in [SIGINT, SIGQUIT] {
         let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
     }
-    let ran = runner::run(&request, &Cancel::new())?;
+    let reporter = |event| {
+        if let Event::Warning { message } = event {
+            say(&report::warning(&message, &session.terminal));
+        }
+    };
+    let ran = runner::run(&request, &reporter, &Cancel::new())?;
     if ran.wrote {
         settle::in_background(&request.state);
     }
@@ -96,6 +105,7 @@ fn request(flags: &Flags, session: &Session) -> Result<Request, Diagnostic> {
         ulimits: flags.ulimit.iter().map(|text| build::ulimit(text)).collect::<Result<_, _>>()?,
         limits: flags.limits.limits(&[])?,
         hostname: flags.hostname.clone(),
+        snapshotter: Snapshotter::choose(flags.snapshotter, session.config()?.snapshotter),
         registry,
         keep_storage: session.config()?.keep_storage,
     })

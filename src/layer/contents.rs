@@ -55,8 +55,8 @@ impl DirectoryContents {
     }
 }
 
-impl Contents for DirectoryContents {
-    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+impl DirectoryContents {
+    fn file(&self, path: &TreePath) -> crate::fs::Result<File> {
         let fail = |error: io::Error| PathError::of("open", &self.path.join(path.as_path()))(error);
         // Without blocking, lest a pipe that took the file's place stop the build.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -66,7 +66,17 @@ impl Contents for DirectoryContents {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
         }
-        Ok(Box::new(File::from(file)))
+        Ok(File::from(file))
+    }
+}
+
+impl Contents for DirectoryContents {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.file(path)?))
+    }
+
+    fn piece(&self, path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        Ok(Some((self.file(path)?, 0)))
     }
 }
 
@@ -94,6 +104,12 @@ impl Contents for TarContents {
         let missing = || PathError::of("open", path.as_path())(io::ErrorKind::NotFound);
         let (offset, size) = *self.offsets.get(path).ok_or_else(missing)?;
         Ok(Box::new(Part { file: &self.file, offset, left: size }))
+    }
+
+    fn piece(&self, path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        let Some((offset, _)) = self.offsets.get(path) else { return Ok(None) };
+        let file = self.file.try_clone().map_err(PathError::of("open", path.as_path()))?;
+        Ok(Some((file, *offset)))
     }
 }
 

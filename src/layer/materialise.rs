@@ -100,23 +100,31 @@ fn is_described(changes: &Changes, directory: &TreePath) -> bool {
     )
 }
 
-/// Gives each thread a run of neighbours, so that each stays within few directories.
 fn write_files(disk: &Disk, files: &[(&TreePath, &Change)], contents: &dyn Contents) -> Result<()> {
+    in_parallel(disk, files, |disk, file, buffer| write_with(disk, *file, contents, buffer))
+}
+
+/// Gives each thread a run of neighbours, so that each stays within few directories.
+pub(super) fn in_parallel<T: Sync>(
+    disk: &Disk,
+    items: &[T],
+    each: impl Fn(&mut Disk, &T, &mut Vec<u8>) -> Result<()> + Sync,
+) -> Result<()> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
-    let chunk = files.len().div_ceil(4 * threads).max(16);
-    let chunks = std::sync::Mutex::new(files.chunks(chunk));
+    let chunk = items.len().div_ceil(4 * threads).max(16);
+    let chunks = std::sync::Mutex::new(items.chunks(chunk));
     let work = || -> Result<()> {
         let mut disk = disk.another()?;
         let mut buffer = vec![0; BUFFER];
         loop {
             let next = chunks.lock().map_or(None, |mut chunks| chunks.next());
-            let Some(files) = next else { return Ok(()) };
-            for file in files {
-                write_with(&mut disk, *file, contents, &mut buffer)?;
+            let Some(items) = next else { return Ok(()) };
+            for item in items {
+                each(&mut disk, item, &mut buffer)?;
             }
         }
     };
-    if threads == 1 || files.len() < 32 {
+    if threads == 1 || items.len() < 32 {
         return work();
     }
     thread::scope(|scope| {

@@ -17,6 +17,7 @@ mod contents;
 mod diff;
 mod difference;
 mod disk;
+mod duplicate;
 mod edit;
 mod encoding;
 mod error;
@@ -35,6 +36,7 @@ mod unpack;
 pub mod whiteout;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 
 pub use ahead::{Ahead, Reading};
@@ -45,6 +47,7 @@ pub use contents::{DirectoryContents, Nowhere, TarContents, TreeContents};
 pub use diff::{Found, Inode, Opacity, diff_upper, is_overlay_xattr};
 pub use difference::{Aspect, Difference};
 pub use disk::{Flavour, OverlayXattrs, Owners};
+pub use duplicate::duplicate;
 pub use edit::Edit;
 pub use error::{LayerError, Result};
 pub use materialise::materialise;
@@ -153,4 +156,9 @@ pub struct Changes(BTreeMap<TreePath, Change>);
 pub trait Contents: Send + Sync {
     /// Opens a regular file from its beginning; hard links are opened by their first name.
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>>;
+
+    /// Returns the file of this machine in which a content lies in one piece, and at which offset, if there is one.
+    fn piece(&self, _path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        Ok(None)
+    }
 }

@@ -178,6 +178,17 @@ impl Emulators {
         Self { entries, complete: true }
     }
 
+    /// Returns for which other CPUs there is an emulator that works, and whether the kernel holds it open; `None` if that
+    /// is not to be seen.
+    pub fn architectures(&self) -> Option<Vec<(&'static str, bool)>> {
+        let works = |cpu: &Cpu| {
+            let entry = self.entries.iter().find(|entry| entry.takes(cpu))?;
+            (entry.fixed || entry.mount().is_ok()).then_some((cpu.name, entry.fixed))
+        };
+        let others = CPUS.iter().filter(|cpu| !cpu.is_own());
+        self.complete.then(|| others.filter_map(works).collect())
+    }
+
     /// Returns what must be mounted for programs for a CPU to run; nothing for this machine's own and for those of
     /// which nothing is known.
     pub fn mounts(&self, architecture: &str) -> Result<Vec<Mount>, ForeignError> {

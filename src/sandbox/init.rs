@@ -237,8 +237,11 @@ fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
     }
     change_root(&root)?;
     drop(root);
-    rustix::system::sethostname(spec.hostname.as_bytes())
-        .map_err(refused(|| format!("set the host name `{}`", spec.hostname)))?;
+    match rustix::system::sethostname(spec.hostname.as_bytes()) {
+        // podman's filter knows no user namespaces: the container's name stays.
+        Err(Errno::PERM) if setting.user_namespace => {}
+        set => set.map_err(refused(|| format!("set the host name `{}`", spec.hostname)))?,
+    }
     let command = prepare(spec, setting)?;
     let supervisor = supervisor(spec, setting, upper, notes)?;
     // Keeps kiln's memory and its program file out of the command's reach.
@@ -273,7 +276,7 @@ fn furnish(spec: &Spec, setting: Setting) -> Result<Furnished> {
     let changes = changes.map_err(refused(|| "look at the new root".to_owned()))?;
     let targets = Targets::new(root, upper);
     let mut targets = targets.map_err(refused(|| "look at the new root".to_owned()))?;
-    kernel::mount_proc(&mut targets)?;
+    kernel::mount_proc(&mut targets, setting)?;
     dev::mount_dev(&mut targets, spec, setting)?;
     kernel::mount_sys(&mut targets, spec, setting)?;
     if spec.security == Security::Default {

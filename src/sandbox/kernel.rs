@@ -46,9 +46,17 @@ const CLOSED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 /// Mounts /proc.
-pub(super) fn mount_proc(targets: &mut Targets) -> Result<()> {
+///
+/// A container hides parts of its own, and the kernel gives a user namespace in it none that shows more: there the
+/// container's is mounted as it is. It shows the container's processes, which a command can neither signal nor look into.
+pub(super) fn mount_proc(targets: &mut Targets, setting: Setting) -> Result<()> {
     let at = targets.open_lasting("/proc".as_ref())?;
-    let proc = NewFilesystem::open("proc")?.mount(CLOSED)?;
+    let proc = match NewFilesystem::open("proc").and_then(|new| new.mount(CLOSED)) {
+        Err(failure) if setting.user_namespace && failure.errno() == Some(libc::EPERM) => {
+            around("/proc", CLOSED).map_err(|_| failure)?
+        }
+        proc => proc?,
+    };
     if has_own_process_limit() {
         // Where it is refused, an outer container has decided.
         let _ = limit_processes(&proc);
@@ -87,9 +95,7 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
     // A user namespace may mount this file system only for a network that is its own.
     let copied = setting.user_namespace && spec.network == Network::Host;
     if copied {
-        let host = openat(CWD, "/sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let copy = host.and_then(clone_tree).map_err(refused(fail))?;
-        sys::restrict_mount(&copy, u64::from(attributes.bits())).map_err(refused(fail))?;
+        let copy = around("/sys", attributes).map_err(refused(fail))?;
         attach(copy, at).map_err(refused(fail))?;
     } else {
         let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
@@ -109,6 +115,14 @@ fn mount_groups(targets: &Targets, copied: bool, attributes: MountAttrFlags) -> 
         (false, false) => return Ok(()),
     };
     attach(groups, at).map_err(refused_at("mount", path))
+}
+
+/// Copies the mounts of one of the kernel's file systems as they are around the sandbox.
+fn around(path: &str, attributes: MountAttrFlags) -> std::io::Result<OwnedFd> {
+    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = clone_tree(place)?;
+    sys::restrict_mount(&copy, u64::from(attributes.bits()))?;
+    Ok(copy)
 }
 
 /// Hides and protects what a command has no business with.

@@ -59,6 +59,7 @@ impl Sandbox for Namespaces {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
+        userns::check()?;
         let setting = Setting {
             foreground: matches!(io, Io::Inherit),
             user_namespace: userns::is_inside(),

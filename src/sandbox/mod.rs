@@ -17,11 +17,13 @@
 //! [`spec::Security::Insecure`] protects from accidents only.
 
 mod agent;
+mod attempt;
 mod capability;
 mod cgroup;
 mod dev;
 mod exec;
 mod foreign;
+mod helper;
 mod init;
 mod kernel;
 mod launch;
@@ -35,6 +37,7 @@ mod seccomp_table;
 mod socket;
 pub mod spec;
 mod supervise;
+mod surroundings;
 mod sys;
 mod target;
 mod userns;
@@ -48,11 +51,14 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Cancel, Stream};
 use crate::ownership::Owned;
 
+pub use attempt::try_root;
 pub use foreign::{Emulators, ForeignError, Lack};
+pub use helper::network_helpers;
 pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};
-pub use userns::{Level, enter};
+pub use surroundings::{Container, Surroundings};
+pub use userns::{Level, enter, find_program, subordinate_range};
 
 use spec::Spec;
 
@@ -212,21 +218,20 @@ impl Error {
                 "compare both files with what `id` prints: the ranges must be this account's, and its \
                  group the one it logs in with"
             }
-            Error::UserNamespace { .. } => {
-                "allow user namespaces (sysctl user.max_user_namespaces, \
-                 kernel.apparmor_restrict_unprivileged_userns=0) or run kiln as root"
-            }
+            Error::UserNamespace { .. } => return Some(Surroundings::look().fix()),
             Error::Setup { source, operation } => match source.raw_os_error() {
                 Some(libc::EINVAL) if operation.contains("overlay") => {
                     "kiln's state must lie on a file system that overlays can write to, \
-                     not itself an overlay: inside a container, on a volume"
+                     not itself an overlay: inside a container, on a volume; or build with --snapshotter=copy"
                 }
                 Some(libc::EPERM | libc::EACCES) => {
                     "the kernel refused this to kiln: a container around it needs more privileges \
                      (for instance --privileged, or --security-opt systempaths=unconfined), \
                      or user namespaces must be allowed"
                 }
-                Some(libc::ENODEV) => "the kernel lacks this file system: try `modprobe overlay`",
+                Some(libc::ENODEV) => {
+                    "the kernel lacks this file system: try `modprobe overlay`, or --snapshotter=copy"
+                }
                 Some(libc::ENOSYS) => "this needs Linux 5.12 or newer",
                 Some(libc::ENOSPC) => "a limit in /proc/sys/user or the disk is exhausted",
                 Some(libc::EOVERFLOW) => "an owner in the image has no id in this user namespace",

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount, mount_change, move_mount, open_tree, unmount,
+    fsopen, mount, mount_change, mount_move, move_mount, open_tree, unmount,
 };
-use rustix::process::{Gid, Uid, chdir, fchdir, pivot_root};
+use rustix::process::{Gid, Uid, chdir, chroot, fchdir, pivot_root};
 
 use super::sys;
 use super::wire::{Failure, Result, refused, refused_at};
@@ -333,8 +333,15 @@ fn descriptor_path(fd: &OwnedFd) -> String {
 pub(super) fn change_root(root: &OwnedFd) -> Result<()> {
     let change = || {
         fchdir(root)?;
-        pivot_root(".", ".")?;
-        unmount(".", UnmountFlags::DETACH)?;
+        match pivot_root(".", ".") {
+            Ok(()) => unmount(".", UnmountFlags::DETACH)?,
+            // docker's filter refuses this one call even to those who may mount.
+            Err(Errno::PERM) => {
+                mount_move(".", "/")?;
+                chroot(".")?;
+            }
+            Err(error) => return Err(error),
+        }
         chdir("/")
     };
     change().map_err(refused(|| "change the root directory".to_owned()))

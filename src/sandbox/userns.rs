@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -27,16 +26,46 @@ pub enum Level {
     Range,
     /// Root of a user namespace in which only root exists: no other user can be taken or given files.
     Single,
+    /// None: there can be no namespace, and so no sandbox. What runs no command works all the same.
+    Outside,
+}
+
+/// Why there is no namespace: what was being done, and the number of the error.
+static REFUSED: OnceLock<(String, i32)> = OnceLock::new();
+
+/// Fails if [`enter`] was refused a namespace.
+pub(super) fn check() -> Result<(), Error> {
+    match REFUSED.get() {
+        None => Ok(()),
+        Some((operation, errno)) => Err(failed(operation, io::Error::from_raw_os_error(*errno))),
+    }
 }
 
 /// Makes this process root, if need be of a namespace. To be called at the program's start, before there is a thread.
 pub fn enter() -> Result<Level, Error> {
+    match try_to_enter() {
+        Err(Error::UserNamespace { operation, source }) => {
+            let errno = source.raw_os_error().unwrap_or(0);
+            let _ = REFUSED.set((operation, errno));
+            Ok(Level::Outside)
+        }
+        entered => entered,
+    }
+}
+
+fn try_to_enter() -> Result<Level, Error> {
     let held = rustix::thread::capabilities(None)
         .map_err(|error| failed("read capabilities", error.into()))?;
     if getuid().is_root() && held.effective.contains(CapabilitySet::SYS_ADMIN) {
         return Ok(if is_inside() { mapped_level() } else { Level::Root });
     }
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let maker = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
+    if uid == 0 && held.effective.contains(maker) {
+        // Root of a container, who may give the namespace every id that the container has.
+        enter_mapped(map_identically)?;
+        return Ok(mapped_level());
+    }
     let ranges = subordinate("/etc/subuid", uid).zip(subordinate("/etc/subgid", uid));
     if let Some((uids, gids)) = ranges
         && enter_with_ranges((uid, uids), (gid, gids))?
@@ -60,7 +89,7 @@ pub(super) fn is_inside() -> bool {
 pub(super) fn scope() -> Scope {
     static SCOPE: OnceLock<Scope> = OnceLock::new();
     *SCOPE.get_or_init(|| match is_inside().then(mapped_level) {
-        None | Some(Level::Root) => Scope::Nothing,
+        None | Some(Level::Root | Level::Outside) => Scope::Nothing,
         Some(Level::Range) => {
             let first = |map| first_unmapped(&fs::read_to_string(map).unwrap_or_default());
             Scope::Beyond(first(UID_MAP).min(first(GID_MAP)))
@@ -111,8 +140,16 @@ type Range = (u32, u32);
 
 /// Finds the range that `file` gives a user, by name or number.
 fn subordinate(file: &str, uid: u32) -> Option<Range> {
-    let text = fs::read_to_string(file).ok()?;
-    range_in(&text, &[user_name(uid).unwrap_or_default(), uid.to_string()])
+    subordinate_range(Path::new(file), uid).1
+}
+
+/// Returns what a user is called, by number where there is no name, and the first and the number of the ids that a file
+/// such as `/etc/subuid` gives it.
+pub fn subordinate_range(file: &Path, uid: u32) -> (String, Option<(u32, u32)>) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let name = user_name(uid);
+    let range = range_in(&text, &[name.clone().unwrap_or_default(), uid.to_string()]);
+    (name.unwrap_or_else(|| uid.to_string()), range)
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -136,7 +173,16 @@ fn range_in(text: &str, names: &[String]) -> Option<Range> {
 /// Enters with the user's own id as root and the range from 1 upwards. Returns whether the helpers did their part; if
 /// not, nothing has changed for this process.
 fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Error> {
-    let Some(programs) = helper("newuidmap").zip(helper("newgidmap")) else { return Ok(false) };
+    let Some(programs) = find_program("newuidmap").zip(find_program("newgidmap")) else {
+        return Ok(false);
+    };
+    let maps = [(programs.0, uids), (programs.1, gids)];
+    enter_mapped(|target| map_by_programs(target, maps))?;
+    Ok(true)
+}
+
+/// Enters a namespace whose ids `map` gives it from outside; it returns whether it could.
+fn enter_mapped(map: impl FnOnce(Pid) -> bool) -> Result<(), Error> {
     let pipe =
         || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", error.into()));
     let (waiting, go) = pipe()?;
@@ -145,8 +191,9 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
     match sys::fork().map_err(|error| failed("start a helper", error))? {
         sys::Side::Child => {
             drop(go);
-            let maps = [(programs.0, uids), (programs.1, gids)];
-            sys::exit_now(u8::from(!map_from_outside(&waiting, target, maps)))
+            // Once the namespace exists, which the end of the pipe tells.
+            let _ = rustix::io::read(&waiting, &mut [0]);
+            sys::exit_now(u8::from(!map(target)))
         }
         sys::Side::Parent(helper) => {
             drop(waiting);
@@ -158,23 +205,37 @@ fn enter_with_ranges(uids: (u32, Range), gids: (u32, Range)) -> Result<bool, Err
             if ended.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
                 return Err(Error::Mapping);
             }
-            become_root()?;
-            Ok(true)
+            become_root()
         }
     }
 }
 
-/// Where the setuid helpers are looked for; not in PATH, which anyone may set.
+/// Where helpers are looked for; not in PATH, which anyone may set.
 const HELPER_DIRECTORIES: [&str; 3] = ["/usr/bin", "/bin", "/usr/local/bin"];
 
-fn helper(program: &str) -> Option<PathBuf> {
+/// Finds a program of the system.
+pub fn find_program(program: &str) -> Option<PathBuf> {
     HELPER_DIRECTORIES.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 
-/// Runs both helpers once the namespace exists, which the end of the pipe tells.
-fn map_from_outside(go: &OwnedFd, target: Pid, maps: [(PathBuf, (u32, Range)); 2]) -> bool {
-    let mut byte = [0];
-    let _ = rustix::io::read(go, &mut byte);
+/// Gives a namespace the ids of this one, each standing for itself.
+fn map_identically(target: Pid) -> bool {
+    // All ids at once are what tells the host's own namespace from others.
+    const MOST: u32 = u32::MAX - 1;
+    [("uid_map", UID_MAP), ("gid_map", GID_MAP)].into_iter().all(|(file, own)| {
+        let own = fs::read_to_string(own).unwrap_or_default();
+        let lines = own.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().map(|word| word.parse::<u32>().ok());
+            let (first, _, count) = (words.next()??, words.next(), words.next()??);
+            Some(format!("{first} {first} {}\n", count.min(MOST)))
+        });
+        let path = format!("/proc/{}/{file}", target.as_raw_nonzero());
+        fs::write(path, lines.collect::<String>()).is_ok()
+    })
+}
+
+/// Runs both helpers.
+fn map_by_programs(target: Pid, maps: [(PathBuf, (u32, Range)); 2]) -> bool {
     maps.into_iter().all(|(program, (own, (first, count)))| {
         let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
         let mut command = Command::new(program);

@@ -13,7 +13,10 @@
 //!
 //! Nothing is mounted here: [`Snapshots::directories`] and [`upper`] return what the sandbox is to mount.
 
-pub mod reduce;
+mod choice;
+mod copied;
+mod overlaid;
+mod reduce;
 pub mod upper;
 
 use std::io::{self, Write};
@@ -23,10 +26,69 @@ use std::sync::Arc;
 use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Flavour, LayerError, OverlayXattrs, Owners, PackOptions,
-    TarContents, Tree, materialise, pack, packed_size,
+    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
+    Owners, PackOptions, TarContents, Tree, TreeContents, TreePath, materialise, pack, packed_size,
 };
+use crate::ownership::Owned;
+use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
+
+pub use choice::{Choice, Probe, SnapshotterKind, probe};
+use upper::Upper;
+
+/// A file system that a command starts with: a stack of layers and the tree that they make.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// The whole.
+    pub tree: &'a Tree,
+    /// The layers, lowest first.
+    pub layers: &'a [LayerId],
+}
+
+/// What a command writes to. It is thrown away with [`Workspace::discard`], or kept by [`Snapshotter::commit`].
+pub struct Workspace {
+    /// What the sandbox is to take for `/`.
+    pub root: Root,
+    upper: Upper,
+    /// What a copy was when it was made.
+    before: Option<copied::Before>,
+}
+
+impl Workspace {
+    /// Throws it away.
+    pub fn discard(self) {
+        self.upper.discard();
+    }
+}
+
+/// How a tree is made ready to be mounted in a sandbox.
+pub struct View {
+    /// Directories to stack, uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// Where writes go; `None`: it is read-only.
+    pub scratch: Option<Scratch>,
+}
+
+/// Makes file systems for commands, and layers of what commands did to them.
+///
+/// All of them make the same layer of the same deeds: what decides is how the file system that a command leaves differs
+/// from the one it started with.
+pub trait Snapshotter: Send + Sync {
+    /// Makes the file system that a command is to have for its own.
+    fn prepare(&self, snapshots: Snapshots<'_>, base: Base<'_>) -> Result<Workspace>;
+
+    /// Finds what a command changed and keeps it as a layer; `owned` says what files cannot say of themselves.
+    fn keep(
+        &self,
+        snapshots: Snapshots<'_>,
+        base: Base<'_>,
+        workspace: Workspace,
+        owned: &[Owned],
+    ) -> Result<(LayerId, Changes)>;
+
+    /// Makes a tree ready that a command sees beneath a mount point; what is written there is thrown away.
+    fn view(&self, snapshots: Snapshots<'_>, base: Base<'_>, writable: bool) -> Result<View>;
+}
 
 /// How this process lays layers out on disk: as root with their owners; in a user namespace with the attributes
 /// that overlayfs reads there, and with owners if it has a range of ids.
@@ -35,7 +97,7 @@ pub fn flavour() -> Flavour {
     let ids: Vec<u64> = map.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let mapped: u64 = ids.chunks(3).filter_map(|range| range.get(2)).sum();
     match (rustix::process::geteuid().is_root(), ids.as_slice()) {
-        (true, [0, 0, _]) => Flavour::ROOT,
+        (true, [0, 0, 4_294_967_295]) => Flavour::ROOT,
         (true, _) if mapped > 1 => {
             Flavour { xattrs: OverlayXattrs::User, owners: Owners::Recorded }
         }
@@ -136,7 +198,7 @@ impl<'a> Snapshots<'a> {
 
     /// Returns where a layer's files can be read: its directory if there is one, else its tar, which then was packed
     /// here. That of a layer from elsewhere may have its files in another order.
-    fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+    pub fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
         match DirectoryContents::open(&self.dir(id).join("fs")) {
             Ok(contents) => return Ok(Arc::new(contents)),
             Err(error) if error.is_not_found() => {}
@@ -283,6 +345,14 @@ impl<'a> Snapshots<'a> {
         Ok(place)
     }
 
+    /// Returns a directory that holds a whole tree, kept as a layer of its own and written only once.
+    pub fn keep_tree(&self, tree: &Tree) -> Result<PathBuf> {
+        let mut edit = Edit::new(Tree::empty());
+        edit.graft(tree, &TreePath::root(), &TreePath::root())?;
+        let (_, changes) = edit.finish();
+        self.keep_directory(&changes, &TreeContents(tree.clone()))
+    }
+
     /// Returns the directories of a stack of layers, uppermost first, as an overlay wants them.
     pub fn directories(&self, layers: &[LayerId]) -> Result<Vec<PathBuf>> {
         let mut seen = std::collections::BTreeSet::new();
@@ -295,6 +365,11 @@ impl<'a> Snapshots<'a> {
         }
         Ok(directories)
     }
+}
+
+/// The metadata of a directory that kiln makes for itself.
+pub fn plain_directory() -> Metadata {
+    Metadata { mode: 0o755, ..Metadata::default() }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -18,14 +18,14 @@ use crate::layer::{Change, Changes, Found, Opacity, TreePath};
 
 /// What was found in the directory, as far as it matters here.
 #[derive(Debug, Default)]
-pub struct Leftovers {
+pub(super) struct Leftovers {
     all: BTreeSet<TreePath>,
     opaque: Vec<TreePath>,
 }
 
 impl Leftovers {
     /// Takes note of what was found.
-    pub fn of(upper: &[(TreePath, Found)]) -> Self {
+    pub(super) fn of(upper: &[(TreePath, Found)]) -> Self {
         let is_opaque =
             |found: &Found| matches!(found, Found::Directory { opacity: Opacity::Opaque, .. });
         let all = upper.iter().map(|(path, _)| path.clone()).collect();
@@ -34,7 +34,7 @@ impl Leftovers {
     }
 
     /// Removes from the directory what is not among the changes.
-    pub fn reduce(&self, files: &Path, changes: &Changes) -> Result<()> {
+    pub(super) fn reduce(&self, files: &Path, changes: &Changes) -> Result<()> {
         let mut times = Times::default();
         let mut gone: Option<&TreePath> = None;
         for path in self.all.iter().filter(|path| !path.is_root()) {

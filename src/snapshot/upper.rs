@@ -61,9 +61,19 @@ impl Upper {
 
     /// Reads what a command left on a tree; `owned` says what the files cannot say of themselves.
     pub fn read(&self, base: &Tree, owned: &[Owned]) -> Result<Vec<(TreePath, Found)>> {
+        self.read_if(base, owned, &mut |_, _| true)
+    }
+
+    /// Reads of what is there only what `wanted`, which hears of every entry once, parents first, wants to know of.
+    pub(super) fn read_if(
+        &self,
+        base: &Tree,
+        owned: &[Owned],
+        wanted: &mut dyn FnMut(&TreePath, &Stat) -> bool,
+    ) -> Result<Vec<(TreePath, Found)>> {
         let owned = owned.iter().map(|it| (it.origin, (it.uid, it.gid))).collect();
         let mut walk =
-            Walk { root: &self.files, base, owned, found: Vec::new(), files: Vec::new() };
+            Walk { root: &self.files, base, owned, wanted, found: Vec::new(), files: Vec::new() };
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
@@ -109,6 +119,7 @@ struct Walk<'a> {
     base: &'a Tree,
     /// What links and pipes are said to be.
     owned: HashMap<Origin, (u32, u32)>,
+    wanted: &'a mut dyn FnMut(&TreePath, &Stat) -> bool,
     found: Vec<(TreePath, Found)>,
     /// Which of `found` are regular files that must be hashed.
     files: Vec<usize>,
@@ -138,8 +149,15 @@ impl Walk<'_> {
     fn entry(&mut self, parent: &OwnedFd, name: &CStr, path: TreePath) -> Result<()> {
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(self.fail(&path))?;
-        let mut meta = metadata(&stat);
+        let wanted = (self.wanted)(&path, &stat);
         let file_type = FileType::from_raw_mode(stat.st_mode);
+        if !wanted {
+            return match file_type {
+                FileType::Directory => self.below(parent, name, &path),
+                _ => Ok(()),
+            };
+        }
+        let mut meta = metadata(&stat);
         if file_type != FileType::Symlink || stat.st_mode & 0o7777 != 0o777 {
             // Links carry no attributes that a layer could hold.
             meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
@@ -156,10 +174,7 @@ impl Walk<'_> {
             let opacity =
                 if opaque.iter().any(is_opaque) { Opacity::Opaque } else { Opacity::Merged };
             self.found.push((path.clone(), Found::Directory { meta, opacity }));
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd =
-                rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(&path))?;
-            return self.directory(fd, &path);
+            return self.below(parent, name, &path);
         }
         let device = said.and_then(|said| said.device);
         let Some(mut found) = self.other((parent, name), &path, (&stat, device), meta)? else {
@@ -171,6 +186,12 @@ impl Walk<'_> {
         }
         self.found.push((path, found));
         Ok(())
+    }
+
+    fn below(&mut self, parent: &OwnedFd, name: &CStr, path: &TreePath) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(path))?;
+        self.directory(fd, path)
     }
 
     /// Returns what anything but a directory is; `None` for a socket, which no layer holds.

@@ -41,7 +41,7 @@ use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
 use crate::sandbox::spec::{Limits, Rlimit};
 use crate::sandbox::{Emulators, Sandbox};
-use crate::snapshot::{LayerId, Snapshots};
+use crate::snapshot::{Choice, LayerId, Snapshots};
 use crate::source::context::LocalContext;
 use crate::source::http;
 use crate::source::image::Images;
@@ -66,6 +66,8 @@ pub struct Solver<'a> {
     pub agent: &'a Agent,
     /// What runs commands.
     pub sandbox: &'a dyn Sandbox,
+    /// What makes their file systems.
+    pub snapshotters: &'a Choice<'a>,
     /// What runs those for another CPU.
     pub emulators: &'a Emulators,
     /// The graph.

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::error::StepError;
-use super::run::plain_directory;
 use super::{Progress, Solver, Value};
 use crate::dockerfile::ast::Sharing;
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::graph::{CacheMount, Run, RunMount, RunMountKind, SecretMount};
 use crate::layer::{Edit, LastLink, Tree, TreeContents, TreePath};
-use crate::sandbox::spec::{Mount, MountKind, Scratch};
+use crate::sandbox::spec::{Mount, MountKind};
 use crate::snapshot::upper::Upper;
+use crate::snapshot::{Base, Snapshotter, View, plain_directory};
 use crate::source::SourceError;
 use crate::store::Lock;
 
@@ -30,12 +30,13 @@ pub(super) struct Mounted {
 pub(super) fn mount_all(
     solver: &Solver<'_>,
     run: &Run,
-    progress: &Progress,
+    (progress, snapshotter): (&Progress, &dyn Snapshotter),
     cancel: &Cancel,
 ) -> Result<Mounted, StepError> {
     let mut mounted = Mounted::default();
     for mount in &run.mounts {
-        let Some((kind, readonly)) = prepare(solver, mount, (progress, cancel), &mut mounted)?
+        let Some((kind, readonly)) =
+            prepare(solver, mount, (progress, snapshotter, cancel), &mut mounted)?
         else {
             continue;
         };
@@ -70,13 +71,13 @@ fn missing(kind: &'static str, id: &str) -> StepError {
 fn prepare(
     solver: &Solver<'_>,
     mount: &RunMount,
-    (progress, cancel): (&Progress, &Cancel),
+    (progress, snapshotter, cancel): (&Progress, &dyn Snapshotter, &Cancel),
     mounted: &mut Mounted,
 ) -> Result<Option<(MountKind, bool)>, StepError> {
     Ok(Some(match &mount.kind {
         RunMountKind::Bind { input, source, readonly } => {
             let value = input.and_then(|id| progress.value(id));
-            (bind(solver, value.as_ref(), source, *readonly)?, *readonly)
+            (bind((solver, snapshotter), value.as_ref(), source, !*readonly)?, *readonly)
         }
         RunMountKind::Cache(cache) => {
             let value = cache.input.and_then(|id| progress.value(id));
@@ -113,35 +114,20 @@ fn secret_file(secret: &SecretMount, content: Vec<u8>) -> MountKind {
 }
 
 fn bind(
-    solver: &Solver<'_>,
+    (solver, snapshotter): (&Solver<'_>, &dyn Snapshotter),
     value: Option<&Value>,
     source: &str,
-    readonly: bool,
+    writable: bool,
 ) -> Result<MountKind, StepError> {
     let snapshots = solver.snapshots();
-    let lower = match value {
-        None => Vec::new(),
-        Some(Value::State(state)) => snapshots.directories(&state.layers())?,
-        Some(Value::Files(tree)) => vec![solver.keep_tree(tree)?],
+    let tree = value.map(|value| value.tree(snapshots)).transpose()?.unwrap_or_default();
+    let layers = match value {
+        Some(Value::State(state)) => state.layers(),
+        Some(Value::Files(_)) | None => Vec::new(),
     };
-    let scratch = match readonly && !lower.is_empty() {
-        true => None,
-        false => {
-            let upper = Upper::new(solver.store, &plain_directory())?;
-            Some(Scratch { upper: upper.files, work: upper.work })
-        }
-    };
+    let base = Base { tree: &tree, layers: &layers };
+    let View { lower, scratch } = snapshotter.view(snapshots, base, writable)?;
     Ok(MountKind::Layers { lower, scratch, path: source.into() })
-}
-
-impl Solver<'_> {
-    /// Writes a tree to disk, once: the directory is kept as a layer of its own.
-    fn keep_tree(&self, tree: &Tree) -> Result<PathBuf, StepError> {
-        let mut edit = Edit::new(Tree::empty());
-        edit.graft(tree, &TreePath::root(), &TreePath::root())?;
-        let (_, changes) = edit.finish();
-        Ok(self.snapshots().keep_directory(&changes, &TreeContents(tree.clone()))?)
-    }
 }
 
 /// Returns the directory of a cache mount, made with its first content if it is new.

@@ -6,14 +6,12 @@ use super::{Progress, Solver, user};
 use crate::event::{Cancel, Event, StepId, Stream};
 use crate::fs::has_no_space;
 use crate::graph::{Run, RunNetwork, VertexId};
-use crate::layer::{Contents, DirectoryContents, Metadata, Tree, diff_upper};
+use crate::layer::Tree;
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
 use crate::sandbox::{Ended, Exit, Io};
-use crate::snapshot::LayerId;
-use crate::snapshot::reduce::Leftovers;
-use crate::snapshot::upper::{Upper, owned_below};
-use crate::source::SourceError;
+use crate::snapshot::upper::owned_below;
+use crate::snapshot::{Base, LayerId};
 
 /// How many lines of a failed command's output its error shows.
 const LAST_LINES: usize = 20;
@@ -33,40 +31,36 @@ impl Solver<'_> {
                 run.platform.os
             )));
         }
-        let base = progress.state(self.graph.get(id).base);
+        let state = progress.state(self.graph.get(id).base);
         let snapshots = self.snapshots();
-        let (tree, layers) = match &base {
+        let (tree, layers) = match &state {
             Some(state) => (state.tree(snapshots)?.clone(), state.layers()),
             None => (Tree::empty(), Vec::new()),
         };
         let user = user::process_user(&tree, &run.user)?;
-        let upper = Upper::new(self.store, tree.root().meta())?;
-        let mounted = mount_all(self, run, progress, cancel)?;
-        let root = Root::Overlay {
-            lower: snapshots.directories(&layers)?,
-            upper: upper.files.clone(),
-            work: upper.work.clone(),
-        };
-        let mut spec = self.spec(run, root, user, &mounted);
-        spec.owned_below = owned_below(&tree);
-        let result = self.run_process(id, run, &spec, cancel);
-        drop(mounted);
-        let owned = match result {
-            Ok(owned) => owned,
-            Err(error) => {
-                upper.discard();
-                return Err(error);
+        let base = Base { tree: &tree, layers: &layers };
+        let (snapshotter, workspace, owned) = loop {
+            let snapshotter = self.snapshotters.get()?;
+            let workspace = snapshotter.prepare(snapshots, base)?;
+            let mounted = mount_all(self, run, (progress, snapshotter), cancel)?;
+            let mut spec = self.spec(run, workspace.root.clone(), user.clone(), &mounted);
+            spec.owned_below = owned_below(&tree);
+            let result = self.run_process(id, run, &spec, cancel);
+            drop(mounted);
+            match result {
+                Ok(owned) => break (snapshotter, workspace, owned),
+                Err(error) => {
+                    workspace.discard();
+                    // Nothing of the command has run if the sandbox could not be made.
+                    if !matches!(&error, StepError::Sandbox(error) if self.snapshotters.falls_back(error))
+                    {
+                        return Err(error);
+                    }
+                }
             }
         };
-        let found = upper.read(&tree, &owned)?;
-        let leftovers = Leftovers::of(&found);
-        let changes = diff_upper(&tree, found)?;
-        leftovers.reduce(&upper.files, &changes)?;
-        let layer = snapshots.commit_directory(&changes, &upper.files, None)?;
-        let directory = snapshots.directory(layer)?;
-        let contents = DirectoryContents::open(&directory).map_err(SourceError::from)?;
-        let contents: std::sync::Arc<dyn Contents> = std::sync::Arc::new(contents);
-        upper.discard();
+        let (layer, changes) = snapshotter.keep(snapshots, base, workspace, &owned)?;
+        let contents = snapshots.contents(layer, &changes)?;
         Ok((tree.apply(&changes, &contents)?, layer))
     }
 
@@ -179,9 +173,4 @@ impl Tail {
         let from = lines.len().saturating_sub(LAST_LINES);
         lines[from..].iter().map(|line| line.trim_end().to_owned()).collect()
     }
-}
-
-/// The metadata of a directory that kiln makes for itself.
-pub(super) fn plain_directory() -> Metadata {
-    Metadata { mode: 0o755, ..Metadata::default() }
 }

@@ -290,6 +290,7 @@ mod tests {
     use crate::oci::Platform;
     use crate::registry::{Settings, Web};
     use crate::sandbox::Recording;
+    use crate::snapshot::{Choice, SnapshotterKind};
     use crate::source::image::Images;
     use crate::store::Store;
 
@@ -314,14 +315,18 @@ mod tests {
         let (store, cancel) = (Store::open(root.path()).unwrap(), Cancel::new());
         let web = Web::new(&Settings::default(), &cancel).unwrap();
         let images = Images::new(&store, web.client, false, cancel.clone());
+        let sandbox = Recording::new(|_, _| panic!("in the sandbox"));
+        let reporter = |_: Event| {};
+        let snapshotters = Choice::new(SnapshotterKind::Copy, &store, &sandbox, &reporter);
         let solver = Solver {
             store: &store,
             images: &images,
             agent: &web.agent,
-            sandbox: &Recording::new(|_, _| panic!("in the sandbox")),
+            sandbox: &sandbox,
+            snapshotters: &snapshotters,
             emulators: &Default::default(),
             graph: &plan.graph,
-            reporter: &|_: Event| {},
+            reporter: &reporter,
             cancel,
             contexts: Vec::new(),
             secrets: &[],

@@ -1,6 +1,6 @@
 //! The files of one layer against what the layer changes.
 //!
-//! Times are not compared: what is packed has those of the changes. Nor are owners where the store keeps none, and
+//! Times are not compared: what is packed has those of the changes. Nor are owners that only the changes can hold, and
 //! sockets, which no layer has, may lie about.
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +14,7 @@ use super::{Reader, Result, VerifyError};
 use crate::digest::ContentDigest;
 use crate::fs::PathError;
 use crate::layer::{Change, Changes, Flavour, Kind, Metadata, Owners, TreePath};
+use crate::ownership::Ownership;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::upper::hash_files;
 
@@ -35,7 +36,9 @@ pub(super) fn compare(
     changes: &Changes,
     flavour: Flavour,
 ) -> Result<Compared> {
-    let mut walk = Walk { root, changes, flavour, seen: HashSet::new(), files: Vec::new() };
+    let carries = Ownership::is_carried_in(root);
+    let mut walk =
+        Walk { root, changes, flavour, carries, seen: HashSet::new(), files: Vec::new() };
     match walk.all().and_then(|()| walk.hash(reader)) {
         Ok(()) => {
             let bytes = walk.files.iter().map(|(_, size, _)| size).sum();
@@ -73,6 +76,8 @@ struct Walk<'a> {
     root: &'a Path,
     changes: &'a Changes,
     flavour: Flavour,
+    /// Whether files can say what their inodes cannot.
+    carries: bool,
     seen: HashSet<TreePath>,
     /// Files whose contents are to be read.
     files: Vec<(TreePath, u64, ContentDigest)>,
@@ -131,6 +136,7 @@ impl Walk<'_> {
         let Some(change) = self.changes.get(path) else {
             return damage("is not of this layer".to_owned());
         };
+        let stat = &self.said(path, stat)?;
         if !is_of_kind(change, stat, self.flavour) {
             return damage(format!("is {}, not {}", article(stat), wanted(change)));
         }
@@ -158,6 +164,27 @@ impl Walk<'_> {
         }
     }
 
+    /// What a file is said to be, where it cannot be that by itself.
+    fn said(&self, path: &TreePath, stat: &Stat) -> std::result::Result<Stat, Fault> {
+        let mut said = *stat;
+        if !matches!(kind(stat), FileType::RegularFile | FileType::Directory) {
+            return Ok(said);
+        }
+        if self.flavour.owners == Owners::Invoker {
+            (said.st_uid, said.st_gid) = (0, 0);
+        }
+        let place = self.root.join(path.as_path());
+        if let Some(owned) = Ownership::read(&place).map_err(self.fail(path))? {
+            (said.st_uid, said.st_gid) = (owned.uid, owned.gid);
+            if let Some(device) = owned.device {
+                let kind = if device.is_block { 0o060_000 } else { 0o020_000 };
+                said.st_mode = said.st_mode & 0o7777 | kind;
+                said.st_rdev = rustix::fs::makedev(device.major, device.minor);
+            }
+        }
+        Ok(said)
+    }
+
     fn metadata(&self, path: &TreePath, meta: &Metadata, stat: &Stat) -> Step {
         let damage = |text: String| Err(Fault::Damage(format!("its `{path}` {text}")));
         let keeps_owners = self.flavour.owners == Owners::Recorded;
@@ -167,8 +194,12 @@ impl Walk<'_> {
         if kind(stat) != FileType::Symlink && actual != expected {
             return damage(format!("has mode {actual:o}, not {expected:o}"));
         }
-        if keeps_owners && (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid) {
-            let (uid, gid) = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = (stat.st_uid, stat.st_gid);
+        // Of a link or a pipe that belongs to nobody who exists here, only the changes say to whom.
+        let is_unsaid = matches!(kind(stat), FileType::Symlink | FileType::Fifo)
+            && (!keeps_owners || (uid, gid) == (0, 0))
+            || !keeps_owners && !self.carries;
+        if !is_unsaid && (uid, gid) != (meta.uid, meta.gid) {
             return damage(format!("belongs to {uid}:{gid}, not to {}:{}", meta.uid, meta.gid));
         }
         Ok(())

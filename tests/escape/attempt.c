@@ -414,6 +414,15 @@ static int see_cgroups(void) {
 
 /* ---- devices ---- */
 
+/* Where none can be made, a file is said to be one; only a file can be cut to a length. */
+static int is_file(const char *path) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    int is = !ftruncate(fd, 1);
+    close(fd);
+    return is;
+}
+
 static int device(const char *name, mode_t kind, int first, int second) {
     static const char *places[] = {"/", "/tmp", "/dev", "/dev/shm", "/cache", "/memory"};
     for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
@@ -423,7 +432,7 @@ static int device(const char *name, mode_t kind, int first, int second) {
             if (!*detail) say(0, "mknod %s: %s", path, strerror(errno));
             continue;
         }
-        int escaped = opens(path, O_RDONLY);
+        int escaped = opens(path, O_RDONLY) && !is_file(path);
         unlink(path);
         if (escaped) return 1;
     }

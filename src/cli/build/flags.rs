@@ -6,6 +6,7 @@ use super::compat::Compat;
 use super::values::boolean;
 use crate::cli::network::RegistryFlags;
 use crate::cli::progress::Mode;
+use crate::cli::snapshotter::Snapshotter;
 
 /// The flags of `kiln build`.
 #[derive(Debug, clap::Args)]
@@ -87,6 +88,9 @@ pub(crate) struct Flags {
     /// The network of RUN steps: default, host or none; default is the host's
     #[arg(long, value_name = "MODE", default_value = "default", hide_default_value = true, help_heading = STEPS)]
     pub(super) network: String,
+    /// How the file systems of RUN steps are made: auto, overlay or copy; auto is copy where overlays are refused
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true, help_heading = STEPS)]
+    pub(super) snapshotter: Option<Snapshotter>,
     /// Add a line to /etc/hosts of RUN steps; the address `host-gateway` is 127.0.0.1
     #[arg(long, value_name = "NAME=ADDRESS", help_heading = STEPS)]
     pub(super) add_host: Vec<String>,

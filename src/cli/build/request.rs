@@ -17,6 +17,7 @@ use super::values::{self, Read, pair, problem};
 use crate::cli::Session;
 use crate::cli::docker::DockerConfig;
 use crate::cli::environment::{EPOCH, Environment};
+use crate::cli::snapshotter::Snapshotter;
 
 /// What is built, and what goes with it.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(super) fn make(
     let reach = problems.take(flags.reach.settings(session));
     let (registry, unread) = reach.unwrap_or_default();
     warnings.extend(unread);
-    let keep_storage = problems.take(session.config()).and_then(|config| config.keep_storage);
+    let config = problems.take(session.config()).unwrap_or_default();
     let build_args = problems.each(&flags.build_arg, |text| build_arg(text, environment));
     let mut build_args: Vec<_> = build_args.into_iter().flatten().collect();
     add_epoch(&mut build_args, environment);
@@ -88,7 +89,8 @@ pub(super) fn make(
         limits,
         jobs: flags.jobs.map_or_else(processors, usize::from),
         registry,
-        keep_storage,
+        snapshotter: Snapshotter::choose(flags.snapshotter, config.snapshotter),
+        keep_storage: config.keep_storage,
     };
     Ok(Request { build, warnings, _spool: spool })
 }

@@ -68,6 +68,10 @@ impl Ledger {
             return Ok(carried);
         }
         let owner = match self.origin(file)? {
+            // In a root that is a copy what was below lies there itself.
+            Some(origin) if self.upper.is_none() && !self.special.contains_key(&origin) => {
+                self.below.get(&real_path(file)?)
+            }
             Some(origin) => self.special.get(&origin),
             None => self.below.get(&real_path(file)?),
         };
