@@ -192,3 +192,54 @@ fn whoever_owns_a_file_owns_it_at_every_level() {
         assert!(entries.iter().any(|entry| entry.contains(wanted)), "{wanted}: {entries:#?}");
     }
 }
+
+/// What a package does that runs a service under an account of its own.
+const POSTINST: &str = "#!/bin/sh\nset -e\n\
+    adduser --system --group --quiet --home /var/lib/service service\n\
+    install -d -o service -g service -m 2750 /var/lib/service\n\
+    chown root:service /usr/bin/service-tool && chmod 4750 /usr/bin/service-tool\n\
+    su -s /bin/sh service -c 'echo made > /var/lib/service/state'\n\
+    dpkg-statoverride --quiet --update --add service adm 0640 /usr/share/service/key\n";
+
+/// Installing it with apt, and what Dockerfiles do around that. What differs from build to build is removed.
+const INSTALL: &str = "FROM scratch\n\
+    ADD rootfs.tar.xz /\n\
+    COPY service.deb /\n\
+    ENV SOURCE_DATE_EPOCH=1000000000 DEBIAN_FRONTEND=noninteractive\n\
+    RUN apt-get install --quiet --yes ./service.deb && useradd --create-home --groups adm dev \\\n\
+        && rm -r /service.deb /var/log/* /var/cache/apt/* /var/cache/ldconfig/*\n\
+    RUN tar -c /var/lib/service | tar -x -p -C /opt && test \"$(stat -c %U:%a /opt/var/lib/service/state)\" = service:640\n\
+    USER dev\n\
+    RUN cd && mkdir work && echo mine > work/file && test \"$(id -un):$(id -Gn)\" = 'dev:dev adm'\n";
+
+/// Makes the package.
+fn service_package(at: &Path) -> std::path::PathBuf {
+    let control = "Package: service\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\nDescription: a service\n";
+    let files = [
+        ("DEBIAN/control", control, 0o644),
+        ("DEBIAN/postinst", POSTINST, 0o755),
+        ("usr/bin/service-tool", "tool", 0o755),
+        ("usr/share/service/key", "key", 0o644),
+    ];
+    let top = at.join("service");
+    for (name, content, mode) in files {
+        let path = top.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    let package = at.join("service.deb");
+    let (top, made) = (top.to_str().unwrap(), package.to_str().unwrap());
+    tool("dpkg", "dpkg-deb", &["--root-owner-group", "--build", top, made]);
+    package
+}
+
+#[test]
+fn packages_with_accounts_of_their_own_are_installed_at_every_level() {
+    let directory = tempfile::tempdir().unwrap();
+    let rootfs = support::debian::rootfs("apt", |_| Vec::new()).join("rootfs.tar.xz");
+    let entries = compare(INSTALL, &[&service_package(directory.path()), &rootfs]);
+    for wanted in ["var/lib/service/state", "-rwsr-x---", "home/dev/work/file"] {
+        assert!(entries.iter().any(|entry| entry.contains(wanted)), "{wanted}: {entries:#?}");
+    }
+}

@@ -95,6 +95,7 @@ pub(super) enum Call {
         place: Place,
     },
     ChangeRoot,
+    Execute(Place),
     KeepRights(bool),
     /// Reads, if there is somewhere to write it to, and perhaps sets the limit that marks processes.
     MarkedLimit {
@@ -163,6 +164,8 @@ pub(in crate::sandbox) fn everything() -> Vec<Rule> {
         libc::SYS_newfstatat,
         libc::SYS_statx,
         libc::SYS_chroot,
+        libc::SYS_execve,
+        libc::SYS_execveat,
     ];
     rules.extend(always.map(|number| rule(number, When::Always)));
     #[cfg(target_arch = "x86_64")]
@@ -232,6 +235,8 @@ impl Call {
                 Self::MakeLink { target: a, place: Place::at(int(b), c).itself() }
             }
             libc::SYS_chroot => Self::ChangeRoot,
+            libc::SYS_execve => Self::Execute(Place::here(a)),
+            libc::SYS_execveat => Self::Execute(at.flagged(flags(e))),
             libc::SYS_prlimit64 if low(b) == MARKED_LIMIT => {
                 Self::MarkedLimit { old: (d != 0).then_some(d) }
             }

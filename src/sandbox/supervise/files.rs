@@ -12,7 +12,7 @@ use rustix::process::umask;
 use super::call::Place;
 use super::caller::{Caller, Spot, open_base};
 use super::identity::Identity;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, descriptor_path};
 use super::{Answer, Outcome};
 use crate::ownership::{Device, Ownership};
 use crate::sandbox::sys::{stat_bytes, statx_bytes};
@@ -57,6 +57,38 @@ pub(super) fn chown(
         }
     }
     Ok(Answer::Value(0))
+}
+
+/// Returns who a process is once it has become a program: setuid and setgid bits count, scripts' do not.
+pub(super) fn executed(
+    ledger: &Ledger,
+    caller: &Caller,
+    identity: &Identity,
+    place: Place,
+) -> Result<Identity, Errno> {
+    let file = caller.spot(place, false)?.open()?;
+    let found = fstat(&file)?;
+    let bits = found.st_mode;
+    let mut new = identity.as_program();
+    if bits & 0o6000 != 0 && bits & 0o111 != 0 && !is_script(&file) {
+        let owned = ledger.of(&file)?;
+        let (uid, gid) = owned.map_or((found.st_uid, found.st_gid), |owned| (owned.uid, owned.gid));
+        if bits & 0o4000 != 0 {
+            new.user = new.user.lent(uid);
+        }
+        if bits & 0o2010 == 0o2010 {
+            new.group = new.group.lent(gid);
+        }
+    }
+    Ok(new)
+}
+
+fn is_script(file: &OwnedFd) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut start = [0; 2];
+    let read = open(descriptor_path(file), flags, Mode::empty())
+        .and_then(|file| rustix::io::read(file, &mut start));
+    read == Ok(2) && start == *b"#!"
 }
 
 /// Where the kernel's structures keep what is changed: mode, user, group, device.

@@ -67,6 +67,11 @@ impl Ids {
         Ok(Self { real, effective, saved, filesystem: effective })
     }
 
+    /// What a setuid or setgid program has: the effective id of its file.
+    pub(super) const fn lent(self, id: u32) -> Self {
+        Self { effective: id, saved: id, filesystem: id, ..self }
+    }
+
     /// `setfsuid(2)`, `setfsgid(2)`, which never fail.
     fn set_filesystem(self, id: u32, privileged: bool) -> Self {
         let may = id != KEEP && (privileged || id == self.filesystem || self.has(id));
@@ -144,6 +149,13 @@ impl Identity {
             }
             Who::Group => Self { group: new, ..self.clone() },
         })
+    }
+
+    /// Returns what it is as another program, before that one's bits: rights are kept over no `execve(2)`.
+    pub(super) fn as_program(&self) -> Self {
+        let saved = |ids: Ids| Ids { saved: ids.effective, filesystem: ids.effective, ..ids };
+        let (user, group) = (saved(self.user), saved(self.group));
+        Self { user, group, groups: self.groups.clone(), keeps_rights: false, rights: false }
     }
 
     /// Returns what it is after `setgroups(2)`.
@@ -242,5 +254,8 @@ mod tests {
         let keeping = Identity { keeps_rights: true, ..root };
         let kept = keeping.changed(Who::User, Change::One(7)).unwrap();
         assert!(kept.changed(Who::Group, Change::One(8)).is_ok());
+        assert!(kept.as_program().changed(Who::Group, Change::One(8)).is_err());
+        let lent = Ids::all(7).lent(0);
+        assert_eq!((lent.real, lent.effective, lent.set(7, true)), (7, 0, Ok(Ids::all(7))));
     }
 }

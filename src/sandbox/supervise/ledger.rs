@@ -119,7 +119,8 @@ impl Ledger {
     }
 }
 
-fn descriptor_path(file: &OwnedFd) -> PathBuf {
+/// A path that leads to what a descriptor names.
+pub(super) fn descriptor_path(file: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }
 

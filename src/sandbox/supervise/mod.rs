@@ -157,6 +157,15 @@ impl Supervisor {
                 self.changed_root = true;
                 Ok(Answer::Proceed)
             }
+            Call::Execute(place) => {
+                // Whatever is wrong with the program, the kernel says it best.
+                if let Ok(new) = files::executed(ledger, &caller, identity, place)
+                    && new != *identity
+                {
+                    self.mark(&caller, new)?;
+                }
+                Ok(Answer::Proceed)
+            }
             call => self.answer_who(&caller, number, call),
         }
     }
