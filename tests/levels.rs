@@ -35,7 +35,7 @@ const STEPS: &str = "COPY --chmod=4750 tool /bin/tool\n\
 
 /// Steps in which files belong to others, and processes are others; beyond any range, too. With a single id there is no
 /// other, and only root can make devices.
-const OWNERS: &str = "RUN mkdir /etc && printf 'root:x:0:0::/root:/bin/sh\\napp:x:33:44::/home/app:/bin/sh\\n' > /etc/passwd \
+const OWNERS: &str = "RUN mkdir -p /etc && printf 'root:x:0:0::/root:/bin/sh\\napp:x:33:44::/home/app:/bin/sh\\n' > /etc/passwd \
         && printf 'root:x:0:\\napp:x:44:\\nmore:x:45:app\\n' > /etc/group && mkdir -m 1777 /tmp\n\
     COPY --chown=app:app tree /owned\n\
     RUN mkdir -p /d/sub && echo a > /d/f && ln -s f /d/l && mkfifo /d/p && ln /d/f /d/h && chown -R 33:44 /d && chmod 4755 /d/f \
@@ -207,8 +207,8 @@ const INSTALL: &str = "FROM scratch\n\
     COPY service.deb /\n\
     ENV SOURCE_DATE_EPOCH=1000000000 DEBIAN_FRONTEND=noninteractive\n\
     RUN apt-get install --quiet --yes ./service.deb && useradd --create-home --groups adm dev \\\n\
-        && rm -r /service.deb /var/log/* /var/cache/apt/* /var/cache/ldconfig/*\n\
-    RUN tar -c /var/lib/service | tar -x -p -C /opt && test \"$(stat -c %U:%a /opt/var/lib/service/state)\" = service:640\n\
+        && rm -rf /service.deb /var/log/* /var/cache/apt/* /var/cache/ldconfig/*\n\
+    RUN tar -c /var/lib/service | tar -x -p -C /opt && test \"$(stat -c %U:%a /opt/var/lib/service/state)\" = service:644\n\
     USER dev\n\
     RUN cd && mkdir work && echo mine > work/file && test \"$(id -un):$(id -Gn)\" = 'dev:dev adm'\n";
 

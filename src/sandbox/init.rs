@@ -264,7 +264,7 @@ fn supervisor(
     let below: HashMap<_, _> = below.collect();
     let made = notes
         .try_clone()
-        .and_then(|notes| Supervisor::new(&spec.process.user, below, upper, notes));
+        .and_then(|notes| Supervisor::new(setting.scope, &spec.process.user, below, upper, notes));
     made.map(Some).map_err(refused(|| "prepare the supervisor".to_owned()))
 }
 

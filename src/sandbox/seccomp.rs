@@ -27,8 +27,6 @@ enum Verdict {
     AskIfBits(u32, u32),
     /// Somebody else is asked if the argument is this; else it is allowed.
     AskIfEqual(u32, u32),
-    /// Somebody else is asked if the argument or the one after it is not below this; else it is allowed.
-    AskIfEitherReaches(u32, u32),
 }
 
 /// A call that somebody else is asked about.
@@ -49,8 +47,6 @@ pub(super) enum When {
     Bits(u32, u32),
     /// If an argument (first, from 0) is this.
     Equal(u32, u32),
-    /// If an argument (first, from 0) or the one after it is not below this.
-    EitherReaches(u32, u32),
 }
 
 impl Rule {
@@ -59,7 +55,6 @@ impl Rule {
             When::Always => Verdict::Ask,
             When::Bits(argument, bits) => Verdict::AskIfBits(argument, bits),
             When::Equal(argument, value) => Verdict::AskIfEqual(argument, value),
-            When::EitherReaches(argument, value) => Verdict::AskIfEitherReaches(argument, value),
         }
     }
 }
@@ -184,11 +179,6 @@ fn leaf(verdict: Verdict) -> Vec<sock_filter> {
         Verdict::AskIfEqual(arg, value) => {
             let ask = answer(Verdict::Ask);
             vec![load(argument(arg)), jump(libc::BPF_JEQ, value, 1, 0), allow, ask]
-        }
-        Verdict::AskIfEitherReaches(arg, value) => {
-            let reaches = |over| jump(libc::BPF_JGE, value, over, 0);
-            let ask = answer(Verdict::Ask);
-            vec![load(argument(arg)), reaches(3), load(argument(arg + 1)), reaches(1), allow, ask]
         }
         Verdict::UnlessBits(arg, bits) => {
             vec![load(argument(arg)), jump(libc::BPF_JSET, bits, 1, 0), allow, refuse]
@@ -320,7 +310,6 @@ mod tests {
             Rule { number: 0, when: When::Always },
             Rule { number: 2, when: When::Bits(1, 0o100) },
             Rule { number: 3, when: When::Equal(0, 8) },
-            Rule { number: 4, when: When::EitherReaches(0, 1000) },
         ];
         for program in [default_filter(&rules), asking_filter(&rules)] {
             let own = &tables()[0];
@@ -330,7 +319,6 @@ mod tests {
             assert!(asked(0, [0, 0]) && !asked(1, [0, 0]));
             assert!(asked(2, [0, 0o101]) && !asked(2, [0o100, 0o77]));
             assert!(asked(3, [8, 0]) && !asked(3, [9, 8]));
-            assert!(asked(4, [1000, 0]) && asked(4, [0, 1001]) && !asked(4, [999, 999]));
             for other in &tables()[1..] {
                 assert_eq!(run(&program, other.audit_arch, 0, [0, 0]).0, ALLOW);
             }

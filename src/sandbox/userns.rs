@@ -90,10 +90,7 @@ pub(super) fn scope() -> Scope {
     static SCOPE: OnceLock<Scope> = OnceLock::new();
     *SCOPE.get_or_init(|| match is_inside().then(mapped_level) {
         None | Some(Level::Root | Level::Outside) => Scope::Nothing,
-        Some(Level::Range) => {
-            let first = |map| first_unmapped(&fs::read_to_string(map).unwrap_or_default());
-            Scope::Beyond(first(UID_MAP).min(first(GID_MAP)))
-        }
+        Some(Level::Range) => Scope::Beyond,
         Some(Level::Single) => Scope::Everything,
     })
 }
@@ -110,15 +107,6 @@ pub(super) fn is_mapped(map: &str, id: u32) -> bool {
 
 fn maps(map: &str, id: u32) -> bool {
     map.lines().any(|line| end_of(line, id).is_some())
-}
-
-/// The first id that a map does not have.
-fn first_unmapped(map: &str) -> u32 {
-    let mut first = 0;
-    while let Some(end) = map.lines().find_map(|line| end_of(line, first)) {
-        first = end;
-    }
-    first
 }
 
 /// The end of a line's range, if the range has this id.
@@ -275,9 +263,6 @@ mod tests {
     fn maps_are_read() {
         let map = "         0       1000          1\n         1     100000        100\n";
         assert_eq!([0, 1, 100, 101].map(|id| maps(map, id)), [true, true, true, false]);
-        assert_eq!(first_unmapped(map), 101);
-        assert_eq!(first_unmapped("0 0 4294967295"), u32::MAX);
-        assert_eq!(first_unmapped("5 0 1"), 0);
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub(super) struct Setting {
 pub(super) enum Scope {
     /// There is none.
     Nothing,
-    /// The making of devices, and users from this one on, who do not exist.
-    Beyond(u32),
+    /// The making of devices, and files of users who do not exist.
+    Beyond,
     /// Whatever has to do with owners, and devices.
     Everything,
 }

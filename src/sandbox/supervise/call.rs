@@ -112,18 +112,18 @@ const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)).cast
 /// Of a mode: a device, be it of characters or blocks, and nothing else has this bit.
 const IS_DEVICE: u32 = 0o020_000;
 
-/// Which calls make devices, or give files to users from this one on.
-pub(in crate::sandbox) fn beyond(first: u32) -> Vec<Rule> {
+/// Which calls make devices or give files away: all of the latter, so that no record outlives what it was about.
+pub(in crate::sandbox) fn beyond() -> Vec<Rule> {
     let mut rules = vec![
         rule(libc::SYS_mknodat, When::Bits(2, IS_DEVICE)),
-        rule(libc::SYS_fchownat, When::EitherReaches(2, first)),
-        rule(libc::SYS_fchown, When::EitherReaches(1, first)),
+        rule(libc::SYS_fchownat, When::Always),
+        rule(libc::SYS_fchown, When::Always),
     ];
     #[cfg(target_arch = "x86_64")]
     rules.extend([
         rule(libc::SYS_mknod, When::Bits(1, IS_DEVICE)),
-        rule(libc::SYS_chown, When::EitherReaches(1, first)),
-        rule(libc::SYS_lchown, When::EitherReaches(1, first)),
+        rule(libc::SYS_chown, When::Always),
+        rule(libc::SYS_lchown, When::Always),
     ]);
     rules
 }

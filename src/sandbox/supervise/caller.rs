@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::call::Place;
 use crate::sandbox::sys;
@@ -147,10 +148,20 @@ impl Caller {
 
     /// Returns the mask for the modes of what it makes.
     pub(super) fn umask(&self) -> Mode {
-        let status = std::fs::read_to_string(self.proc("status")).unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-        let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+        let mask = self.status("Umask:").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
         Mode::from_raw_mode(mask.unwrap_or(0o022))
+    }
+
+    /// Returns whether it has all of these capabilities.
+    pub(super) fn may(&self, wanted: CapabilitySet) -> bool {
+        let held = self.status("CapEff:").and_then(|held| u64::from_str_radix(&held, 16).ok());
+        CapabilitySet::from_bits_retain(held.unwrap_or(0)).contains(wanted)
+    }
+
+    fn status(&self, name: &str) -> Option<String> {
+        let status = std::fs::read_to_string(self.proc("status")).ok()?;
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(value.trim().to_owned())
     }
 }
 

@@ -31,6 +31,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use rustix::thread::CapabilitySet;
 
 use super::seccomp::Rule;
 use super::spec::User;
@@ -45,7 +46,7 @@ use ledger::Ledger;
 pub(super) fn rules(scope: Scope) -> Vec<Rule> {
     match scope {
         Scope::Nothing => Vec::new(),
-        Scope::Beyond(first) => call::beyond(first),
+        Scope::Beyond => call::beyond(),
         Scope::Everything => call::everything(),
     }
 }
@@ -64,6 +65,7 @@ type Outcome = Result<Answer, Errno>;
 
 /// The supervisor before it has anything to supervise.
 pub(super) struct Supervisor {
+    scope: Scope,
     ledger: Ledger,
     identities: Identities,
     /// Whether some process may have another root.
@@ -74,6 +76,7 @@ impl Supervisor {
     /// Prepares one for a command of this user. `below` has the owners of links and pipes in the layers below, `upper` is
     /// where changes to the root appear, if not in the root itself; what the layer's reader must know goes to `notes`.
     pub(super) fn new(
+        scope: Scope,
         user: &User,
         below: HashMap<PathBuf, (u32, u32)>,
         upper: Option<OwnedFd>,
@@ -83,6 +86,7 @@ impl Supervisor {
         let groups = user.groups.clone();
         let first = Identity { user: uid, group: gid, groups, keeps_rights: false, rights: false };
         Ok(Self {
+            scope,
             ledger: Ledger::new(below, upper, notes)?,
             identities: Identities::new(first),
             changed_root: false,
@@ -126,6 +130,9 @@ impl Supervisor {
         let number = marked(caller.thread())?;
         // Only now is it sure that all this was of the caller, and not of a later process with its number.
         if !sys::is_waiting(listener, question.id) {
+            return Ok(Answer::Proceed);
+        }
+        if self.scope == Scope::Beyond && !is_permitted(&caller, call) {
             return Ok(Answer::Proceed);
         }
         let identity = self.identities.get(number);
@@ -228,6 +235,14 @@ impl Supervisor {
         let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let (_, hard) = sys::limit_of(caller.thread(), MARKED_LIMIT).map_err(failed)?;
         sys::set_limit_of(caller.thread(), MARKED_LIMIT, MARK + number, hard).map_err(failed)
+    }
+}
+
+/// Where users are real, nobody gets more done than the kernel would let it do.
+fn is_permitted(caller: &Caller, call: Call) -> bool {
+    match call {
+        Call::MakeNode { .. } => caller.may(CapabilitySet::MKNOD),
+        _ => caller.may(CapabilitySet::CHOWN),
     }
 }
 
