@@ -8,6 +8,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod files;
 mod inside;
 mod remains;
+mod secrets;
 mod world;
