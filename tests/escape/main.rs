@@ -10,6 +10,7 @@ mod support;
 
 mod files;
 mod inside;
+mod profile;
 mod remains;
 mod secrets;
 mod world;
