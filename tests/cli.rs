@@ -142,10 +142,9 @@ fn flags_that_are_not_supported_yet() {
 error: `--cache-from` is not supported yet
   hint: the cache of the state root is always used; keep that directory between builds
 
-error: `--memory` is not supported yet
-  hint: start kiln in a cgroup that has the limit, e.g. with `systemd-run --scope`
+error: `--policy` is not supported yet
 ";
-    let words = ["build", "-m", "1g", "--cache-from", "type=gha", "--rm", "-"];
+    let words = ["build", "--policy", "x", "--cache-from", "type=gha", "--rm", "-"];
     fails(&words, b"FROM scratch", 2, message);
 }
 

@@ -147,7 +147,7 @@ enum Command {
     #[command(hide = true)]
     Image(image::Words),
     /// Run an image's process, or a command in its place
-    Run(run::Flags),
+    Run(Box<run::Flags>),
     /// Show how kiln reads a Dockerfile: its syntax tree or its build plan
     #[command(subcommand)]
     Explain(explain::Explain),

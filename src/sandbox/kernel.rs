@@ -17,9 +17,10 @@ use super::target::{Kind, Targets, kind_of, open_beneath};
 use super::wire::{Result, Setting, refused, refused_at};
 
 /// Shown empty.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",

@@ -286,6 +286,30 @@ mod tests {
         assert_eq!(run(&program, 1, 0, [0, 0]).0, EPERM);
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_profile_is_mobys() {
+        let program = default_filter();
+        let profiles = [
+            include_str!("../../testdata/sandbox/moby-amd64.txt"),
+            include_str!("../../testdata/sandbox/moby-x86.txt"),
+        ];
+        for (table, profile) in tables().iter().zip(profiles) {
+            for line in profile.lines().filter(|line| !line.starts_with('#')) {
+                let [number, name, verdict] = line.split(' ').collect::<Vec<_>>()[..] else {
+                    panic!("{line}");
+                };
+                let want = match verdict {
+                    "allowed" | "some" => ALLOW,
+                    "ENOSYS" => ENOSYS,
+                    _ => EPERM,
+                };
+                let (answer, _) = run(&program, table.audit_arch, number.parse().unwrap(), [0, 0]);
+                assert_eq!(answer, want, "{name}");
+            }
+        }
+    }
+
     #[test]
     fn arguments_decide_for_some_calls() {
         let program = default_filter(&[]);

@@ -4,6 +4,7 @@
  *     attempt --control [NAME…]    the same where they are possible: as root, in namespaces that are thrown away
  *     attempt --caps               which capabilities this process has
  *     attempt --give PATH          sends a descriptor of it to the host's abstract socket RECEIVER
+ *     attempt --segment KEY        makes a memory segment; --no-segment removes it
  *     docker-credential-attempt    ends with 43 if it can reach the program of the process that called it, else with 42
  *
  * Each prints one line, `@@ NAME escaped DETAIL` or `@@ NAME held DETAIL`. Nothing here harms a machine on which it
@@ -525,7 +526,7 @@ static int set_clock(void) {
 static int quota(void) { return passed(quotactl(QCMD(Q_QUOTAON, USRQUOTA), "/dev/null", 0, NULL)); }
 static int accounting(void) { return passed(acct("/kiln-no-such-file")); }
 static int virtual_hangup(void) {
-    if (control) return say(1, "would hang up the terminal");
+    setsid(); /* There is no terminal to lose. */
     return passed(vhangup());
 }
 static int personality_exec(void) { return passed(syscall(SYS_personality, 0x0400000)); }
@@ -683,6 +684,12 @@ static int look_at_caller(void) {
     return say(written >= 0 && write(written, "", 1) == 1, "%s", strerror(errno));
 }
 
+/* Makes a memory segment for others to find, or removes it. */
+static int segment(const char *key, int wanted) {
+    int found = shmget(atoi(key), 4096, wanted ? IPC_CREAT | 0666 : 0);
+    return found < 0 || (!wanted && shmctl(found, IPC_RMID, NULL));
+}
+
 static int chosen(const char *name, char **names) {
     /* Refused only where the network is the sandbox's own: asked for by name. */
     if (!*names) return strcmp(name, "abstract-socket") != 0;
@@ -695,6 +702,8 @@ int main(int count, char **words) {
     char **names = words + (count > 0);
     if (*names && !strcmp(*names, "--caps")) return more_capabilities();
     if (*names && !strcmp(*names, "--give")) return give(names[1]);
+    if (*names && !strcmp(*names, "--segment")) return segment(names[1], 1);
+    if (*names && !strcmp(*names, "--no-segment")) return segment(names[1], 0);
     if (*words && strstr(*words, "docker-credential-")) {
         /* Its caller shows no more of it than the number with which it ends. */
         return look_at_caller() ? 43 : 42;

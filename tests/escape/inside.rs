@@ -61,7 +61,7 @@ fn control() -> Results {
         "--mount-proc",
     ]);
     // The first process of the namespace is what they try to reach.
-    let script = "cd /; NAMESPACES=$(ls -l /proc/self/ns) SENTINEL=1 SHM=4711 \"$0\" --control; \
+    let script = "cd /; NAMESPACES=$(ls -l /proc/self/ns) SENTINEL=1 \"$0\" --control; \
                   \"$0\" --control abstract-socket; true";
     command.args(["sh", "-c", script]).arg(attempts()).arg(&world.token);
     command.envs(world.arguments()).stdin(Stdio::null());
@@ -104,11 +104,8 @@ const TRY: &str = "--mount=type=cache,target=/cache --mount=type=tmpfs,target=/m
 fn try_all(level: Level) -> usize {
     let world = World::new(level);
     let arguments = world.arguments();
-    let arguments: Vec<String> = arguments
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .chain(["SHM=4712".into()])
-        .collect();
+    let arguments: Vec<String> =
+        arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let flags: Vec<&str> = arguments.iter().flat_map(|pair| ["--build-arg", pair]).collect();
     let users: &[&str] = if level == Level::Single { &["0"] } else { &["0", "1000:1000"] };
     let mut count = 0;

@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod files;
 mod inside;
+mod profile;
 mod remains;
+mod secrets;
 mod world;

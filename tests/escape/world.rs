@@ -71,6 +71,8 @@ impl World {
         fs::create_dir(world.context()).unwrap();
         fs::create_dir(world.path("cage")).unwrap();
         fs::write(world.marker(), &world.token).unwrap();
+        let made = Command::new(attempts()).args(["--segment", &world.segment()]).status();
+        assert!(made.unwrap().success());
         // By another process: as long as this one has it open for writing, no child that another thread starts can run it.
         let kiln = world.path("kiln");
         tool("coreutils", "cp", &[env!("CARGO_BIN_EXE_kiln"), kiln.to_str().unwrap()]);
@@ -93,6 +95,11 @@ impl World {
         self.path("marker")
     }
 
+    /// The key of a memory segment of the host.
+    pub(crate) fn segment(&self) -> String {
+        self.sentinel.id().to_string()
+    }
+
     /// Who builds: user and group.
     pub(crate) fn account(&self) -> (u32, u32) {
         self.user.as_ref().map_or((0, 0), |user| (user.uid, user.gid))
@@ -109,6 +116,7 @@ impl World {
             ("TOKEN", self.token.clone()),
             ("SENTINEL", self.sentinel.id().to_string()),
             ("SOCKET", self.token.clone()),
+            ("SHM", self.segment()),
             ("NAMESPACES", namespaces.join(" ")),
             ("CAGE", self.path("cage").to_str().unwrap().to_owned()),
         ]
@@ -151,6 +159,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let _ = Command::new(attempts()).args(["--no-segment", &self.segment()]).status();
         let _ = self.sentinel.kill();
         let _ = self.sentinel.wait();
     }
