@@ -19,6 +19,7 @@ mod explain;
 mod export;
 mod filter;
 mod format;
+mod gateway;
 mod history;
 mod image;
 mod images;

@@ -22,7 +22,8 @@ mod capability;
 mod dev;
 mod exec;
 mod foreign;
-mod helper;
+
+mod gateway;
 mod init;
 mod kernel;
 mod launch;
@@ -49,7 +50,7 @@ use crate::event::{Cancel, Stream};
 
 pub use attempt::try_root;
 pub use foreign::{Emulators, ForeignError, Lack};
-pub use helper::network_helpers;
+pub use gateway::{Gateway, GatewayMissing};
 pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};

@@ -334,6 +334,7 @@ mod tests {
             hosts: &[],
             ulimits: &[],
             shm_size: 0,
+            gateway: None,
             jobs: 1,
             made: &|_, _| {},
             memory: String::new(),

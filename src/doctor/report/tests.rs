@@ -1,6 +1,8 @@
+//! Facts of every kind of machine, and what is said of them.
+
 use super::*;
 use crate::doctor::{Credentials, Foreign, State};
-use crate::sandbox::Surroundings;
+use crate::sandbox::{Gateway, Surroundings};
 
 /// A machine that lacks nothing, as root sees it.
 fn all() -> Facts {
@@ -31,7 +33,8 @@ fn all() -> Facts {
             Foreign { architecture: "s390x", held: false },
         ]),
         no_network: Ok(()),
-        network_helpers: vec![("pasta", "/usr/bin/pasta".into())],
+        private: Ok(()),
+        gateways: vec![(Gateway::Pasta, "/usr/bin/pasta".into())],
         credentials: Vec::new(),
     }
 }
@@ -101,7 +104,7 @@ fn a_container_that_allows_nothing() {
         no_network: Err(refused.to_owned()),
         control: Control::Old,
         foreign: None,
-        network_helpers: Vec::new(),
+        gateways: Vec::new(),
         ..all()
     };
     let fix =
@@ -165,9 +168,13 @@ fn what_is_less_than_elsewhere_says_how_to_get_it() {
     let closed = Control::Unified { controllers, writable: false };
     assert!(about(&Facts { control: closed, ..user() }, "cgroups").2.contains("Delegate=yes"));
 
-    let (status, _, fix) = about(&Facts { network_helpers: Vec::new(), ..all() }, "network");
+    let (status, _, fix) = about(&Facts { gateways: Vec::new(), ..all() }, "network");
     assert_eq!(status, Status::Limited);
     assert!(fix.contains("passt") && fix.contains("slirp4netns"), "{fix}");
+    let tun = "slirp4netns: open(\"/dev/net/tun\"): Permission denied";
+    let (status, _, fix) = about(&Facts { private: Err(tun.to_owned()), ..all() }, "network");
+    assert_eq!(status, Status::Limited);
+    assert!(fix.contains("chmod 666 /dev/net/tun"), "{fix}");
     let none = Facts { foreign: Some(Vec::new()), ..all() };
     assert!(about(&none, "platforms").2.contains("qemu-user-static"));
 }
