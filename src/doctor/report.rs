@@ -99,6 +99,9 @@ fn ids(facts: &Facts) -> Finding {
                 let fix = "keep the container's default capabilities (SETUID, SETGID, SETFCAP)";
                 say(Status::Limited, "root alone".to_owned(), Some(fix.to_owned()))
             }
+            Ok(Level::Outside) | Err(_) => {
+                say(Status::Missing, "none without a user namespace".to_owned(), None)
+            }
             _ => say(Status::Ok, "all that there are".to_owned(), None),
         };
     }
@@ -326,8 +329,7 @@ fn foreign(facts: &Facts) -> Finding {
 fn credentials(facts: &Facts) -> Finding {
     let files = &facts.credentials;
     if files.is_empty() {
-        let fix = Some("`kiln login REGISTRY`, if one wants credentials".to_owned());
-        return finding("credentials", Status::Ok, "none", fix);
+        return finding("credentials", Status::Ok, "none; `kiln login REGISTRY` keeps some", None);
     }
     for file in files {
         if let Some(problem) = &file.problem {

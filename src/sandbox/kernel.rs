@@ -67,7 +67,14 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
         let copy = around("/sys", attributes).map_err(refused(fail))?;
         return attach(copy, at).map_err(refused(fail));
     }
-    let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
+    let sys = match NewFilesystem::open("sysfs").and_then(|new| new.mount(attributes)) {
+        // A container that covers parts of its own: see `mount_proc`.
+        Err(failure) if setting.user_namespace && failure.errno() == Some(libc::EPERM) => {
+            let copy = around("/sys", attributes).map_err(|_| failure)?;
+            return attach(copy, at).map_err(refused(fail));
+        }
+        sys => sys?,
+    };
     attach(sys, at).map_err(refused(fail))?;
     if unified {
         let at = targets.open("/sys/fs/cgroup".as_ref(), Kind::Directory)?;
