@@ -101,6 +101,7 @@ fn without_user_namespaces_there_is_the_sysctl_and_what_copies_still_builds() {
     let ran = build(support::BASE);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     let error = ran.error();
+    assert!(!ran.stderr.contains("copies of their file systems"), "{}", ran.stderr);
     assert!(error.starts_with("error: cannot make a user namespace\n"), "{error}");
     assert!(error.contains("hint: `sysctl -w user.max_user_namespaces=15000`"), "{error}");
 }

@@ -55,7 +55,7 @@ pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};
 pub use surroundings::{Container, Surroundings};
-pub use userns::{Level, enter, find_program, subordinate_range};
+pub use userns::{Level, enter, find_program, is_possible, subordinate_range};
 
 use spec::Spec;
 
