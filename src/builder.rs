@@ -21,7 +21,7 @@ use crate::event::{Cancel, Event, Reporter};
 use crate::export::Output;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
-use crate::sandbox::{Emulators, Namespaces};
+use crate::sandbox::{Emulators, Gateway, Namespaces};
 use crate::snapshot::Choice;
 pub use crate::snapshot::SnapshotterKind;
 use crate::solve::Solver;
@@ -185,6 +185,8 @@ pub enum NetworkMode {
     Host,
     /// None.
     None,
+    /// One of the step's own, connected by this program. Steps that ask for the host's have that.
+    Private(Gateway),
 }
 
 /// What a build made.
@@ -274,6 +276,10 @@ pub fn build(
             ulimits: &request.ulimits,
             limits: &request.limits,
             shm_size: request.shm_size,
+            gateway: match request.network {
+                NetworkMode::Private(gateway) => Some(gateway),
+                NetworkMode::Default | NetworkMode::Host | NetworkMode::None => None,
+            },
             jobs: request.jobs,
             made: &|vertex, layers| {
                 if let Some(early) = &early {

@@ -325,7 +325,8 @@ fn lowering_request(request: &Build) -> Checked<Request> {
         names_platform: false,
         named_contexts,
         network: match request.network {
-            NetworkMode::Default => RunNetwork::Default,
+            // As in the reference, what the default is is no part of what a step is.
+            NetworkMode::Default | NetworkMode::Private(_) => RunNetwork::Default,
             NetworkMode::Host => RunNetwork::Host,
             NetworkMode::None => RunNetwork::None,
         },

@@ -20,6 +20,7 @@ mod explain;
 mod export;
 mod filter;
 mod format;
+mod gateway;
 mod history;
 mod image;
 mod images;

@@ -9,6 +9,7 @@ use kiln::runner::{self, Request};
 use kiln::sandbox::spec::Network;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use super::gateway::gateway;
 use super::limits::LimitFlags;
 use super::network::RegistryFlags;
 use super::snapshotter::Snapshotter;
@@ -33,7 +34,7 @@ pub(super) struct Flags {
     /// What runs in place of the image's entry point; empty: nothing
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
-    /// The network: host or none
+    /// The network: host, none, private, pasta or slirp4netns; private is made by one of the last two
     #[arg(long, value_name = "MODE", default_value = "host")]
     network: String,
     /// How the file system is made: auto, overlay or copy; auto is copy where overlays are refused
@@ -115,7 +116,11 @@ fn network(mode: &str) -> Result<Network, Diagnostic> {
     match mode {
         "host" | "default" => Ok(Network::Host),
         "none" => Ok(Network::None),
-        other => Err(Diagnostic::new(Blame::Input, format!("unknown network `{other}`"))
-            .hint(Some("the networks are host and none".to_owned()))),
+        other => match gateway(other) {
+            Some(gateway) => gateway.map(Network::Private),
+            None => Err(Diagnostic::new(Blame::Input, format!("unknown network `{other}`")).hint(
+                Some("the networks are host, none, private, pasta and slirp4netns".to_owned()),
+            )),
+        },
     }
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Control, Credentials, Facts, Foreign, Helper, State, Subordinate, Tried};
 use crate::sandbox::spec::{Network, Root};
-use crate::sandbox::{self, Emulators, Namespaces, Surroundings, subordinate_range, try_root};
+use crate::sandbox::{
+    self, Emulators, Gateway, Namespaces, Surroundings, subordinate_range, try_root,
+};
 use crate::snapshot::{Probe, probe};
 use crate::store::Store;
 
@@ -50,7 +52,8 @@ pub fn examine(request: &Request) -> Facts {
             known.into_iter().map(foreign).collect()
         }),
         no_network: Err("not tried".to_owned()),
-        network_helpers: sandbox::network_helpers(),
+        private: Err("not tried".to_owned()),
+        gateways: Gateway::available(),
         credentials,
     };
     try_sandboxes(request, &mut facts);
@@ -77,11 +80,14 @@ fn try_sandboxes(request: &Request, facts: &mut Facts) {
     };
     facts.sandbox = plain.map_err(|error| chain(&error));
     facts.overlay = overlay.map_err(|error| chain(&error));
-    let lone = store.scratch_dir().map_err(|error| chain(&error)).and_then(|dir| {
-        let tried = try_root(&sandbox, Root::Directory(dir), Network::None);
-        tried.map_err(|error| chain(&error))
-    });
-    facts.no_network = lone;
+    let in_network = |network| {
+        let dir = store.scratch_dir().map_err(|error| chain(&error))?;
+        try_root(&sandbox, Root::Directory(dir), network).map_err(|error| chain(&error))
+    };
+    facts.no_network = in_network(Network::None);
+    if let Some((gateway, _)) = facts.gateways.first() {
+        facts.private = in_network(Network::Private(*gateway));
+    }
 }
 
 /// An error and its causes in one line.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::sandbox::{Level, Surroundings};
+use crate::sandbox::{Gateway, Level, Surroundings};
 
 /// What was found on a machine.
 #[derive(Debug, Clone)]
@@ -35,8 +35,10 @@ pub struct Facts {
     pub foreign: Option<Vec<Foreign>>,
     /// A sandbox with a network namespace of its own.
     pub no_network: Tried,
-    /// Programs that connect such a network, by name.
-    pub network_helpers: Vec<(&'static str, PathBuf)>,
+    /// A sandbox with a network that the first of `gateways` connects.
+    pub private: Tried,
+    /// Programs that connect such a network.
+    pub gateways: Vec<(Gateway, PathBuf)>,
     /// Files of credentials.
     pub credentials: Vec<Credentials>,
 }

@@ -99,6 +99,9 @@ fn ids(facts: &Facts) -> Finding {
                 let fix = "keep the container's default capabilities (SETUID, SETGID, SETFCAP)";
                 say(Status::Limited, "root alone".to_owned(), Some(fix.to_owned()))
             }
+            Ok(Level::Outside) | Err(_) => {
+                say(Status::Missing, "none without a user namespace".to_owned(), None)
+            }
             _ => say(Status::Ok, "all that there are".to_owned(), None),
         };
     }
@@ -258,22 +261,32 @@ fn list(words: &[&str]) -> String {
 
 fn network(facts: &Facts) -> Finding {
     let say = |status, found: String, fix| finding("network", status, found, fix);
-    match (&facts.no_network, facts.network_helpers.first()) {
-        (Err(why), _) if facts.sandbox.is_ok() => {
-            say(Status::Limited, format!("host only: {why}"), Some(facts.surroundings.fix()))
-        }
-        (Err(_), _) => say(Status::Missing, "not tried without a sandbox".to_owned(), None),
-        (Ok(()), Some((name, path))) => say(
-            Status::Ok,
-            format!("host, none, and private by {name} (`{}`)", path.display()),
-            None,
-        ),
-        (Ok(()), None) => say(
-            Status::Limited,
-            "host and none; nothing here makes a private one".to_owned(),
-            Some("`apt install passt`, `dnf install passt`, or the package slirp4netns".to_owned()),
-        ),
+    if let Err(why) = &facts.no_network {
+        return match facts.sandbox {
+            Ok(()) => {
+                let found = format!("host only: {why}");
+                say(Status::Limited, found, Some(facts.surroundings.fix()))
+            }
+            Err(_) => say(Status::Missing, "not tried without a sandbox".to_owned(), None),
+        };
     }
+    let Some((gateway, path)) = facts.gateways.first() else {
+        let fix = "`apt install passt`, `dnf install passt`, or the package slirp4netns";
+        let found = "host and none; no program here makes a private one".to_owned();
+        return say(Status::Limited, found, Some(fix.to_owned()));
+    };
+    if let Err(why) = &facts.private {
+        let fix = match why.contains("/dev/net/tun") {
+            true => {
+                "`sudo modprobe tun && sudo chmod 666 /dev/net/tun`; for a container `--device /dev/net/tun`"
+            }
+            false => "--network=host or none, or the other of passt and slirp4netns",
+        };
+        let found = format!("host and none; {why}");
+        return say(Status::Limited, found, Some(fix.to_owned()));
+    }
+    let (name, path) = (gateway.name(), path.display());
+    say(Status::Ok, format!("host, none, and private by {name} (`{path}`)"), None)
 }
 
 fn foreign(facts: &Facts) -> Finding {
@@ -316,8 +329,7 @@ fn foreign(facts: &Facts) -> Finding {
 fn credentials(facts: &Facts) -> Finding {
     let files = &facts.credentials;
     if files.is_empty() {
-        let fix = Some("`kiln login REGISTRY`, if one wants credentials".to_owned());
-        return finding("credentials", Status::Ok, "none", fix);
+        return finding("credentials", Status::Ok, "none; `kiln login REGISTRY` keeps some", None);
     }
     for file in files {
         if let Some(problem) = &file.problem {

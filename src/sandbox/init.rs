@@ -31,7 +31,7 @@ use super::spec::{Network, Root, Security, Spec};
 use super::supervise::Supervisor;
 use super::target::{CopiedUp, Stub, Targets, remove_made};
 use super::wire::{Failure, Note, Order, Report, Result, Scope, Setting, refused, send};
-use super::{Ended, Exit, cgroup, dev, kernel, sys};
+use super::{Ended, Exit, cgroup, dev, gateway, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
 pub fn init_main() -> u8 {
@@ -74,6 +74,11 @@ fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
 }
 
 fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Report> {
+    // Until the end, and from before there is a pid namespace, of which it would be the first process.
+    let _connection = match order.spec.network {
+        Network::Private(gateway) => Some(gateway::connect(gateway, socket)?),
+        Network::Host | Network::None => None,
+    };
     let begin = || -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
         let stdin = match stdin {
             Some(fd) => fd,

@@ -94,14 +94,20 @@ pub(super) fn mount_sys(targets: &mut Targets, spec: &Spec, setting: Setting) ->
     };
     let at = targets.open_lasting("/sys".as_ref())?;
     // A user namespace may mount this file system only for a network that is its own.
-    let copied = setting.user_namespace && spec.network == Network::Host;
-    if copied {
-        let copy = around("/sys", attributes).map_err(refused(fail))?;
-        attach(copy, at).map_err(refused(fail))?;
-    } else {
-        let sys = NewFilesystem::open("sysfs")?.mount(attributes)?;
-        attach(sys, at).map_err(refused(fail))?;
-    }
+    let own = match setting.user_namespace && spec.network == Network::Host {
+        true => None,
+        false => match NewFilesystem::open("sysfs").and_then(|new| new.mount(attributes)) {
+            // A container that covers parts of its own: see `mount_proc`.
+            Err(failure) if setting.user_namespace && failure.errno() == Some(libc::EPERM) => None,
+            own => Some(own?),
+        },
+    };
+    let copied = own.is_none();
+    let sys = match own {
+        Some(own) => own,
+        None => around("/sys", attributes).map_err(refused(fail))?,
+    };
+    attach(sys, at).map_err(refused(fail))?;
     mount_groups(targets, copied, attributes)
 }
 
@@ -110,7 +116,12 @@ fn mount_groups(targets: &Targets, copied: bool, attributes: MountAttrFlags) -> 
     let path = Path::new("/sys/fs/cgroup");
     let Some(at) = open_if_present(targets, path)? else { return Ok(()) };
     let groups = match (unified, copied) {
-        (true, _) => NewFilesystem::open("cgroup2")?.mount(attributes)?,
+        (true, _) => match NewFilesystem::open("cgroup2").and_then(|new| new.mount(attributes)) {
+            Err(failure) if copied && failure.errno() == Some(libc::EPERM) => {
+                NewFilesystem::open("tmpfs")?.mount(attributes)?
+            }
+            groups => groups?,
+        },
         // The copy shows the host's hierarchies, whole.
         (false, true) => NewFilesystem::open("tmpfs")?.mount(attributes)?,
         (false, false) => return Ok(()),

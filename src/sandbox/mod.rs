@@ -23,7 +23,8 @@ mod cgroup;
 mod dev;
 mod exec;
 mod foreign;
-mod helper;
+
+mod gateway;
 mod init;
 mod kernel;
 mod launch;
@@ -53,12 +54,12 @@ use crate::ownership::Owned;
 
 pub use attempt::try_root;
 pub use foreign::{Emulators, ForeignError, Lack};
-pub use helper::network_helpers;
+pub use gateway::{Gateway, GatewayMissing};
 pub use init::init_main;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};
 pub use surroundings::{Container, Surroundings};
-pub use userns::{Level, enter, find_program, subordinate_range};
+pub use userns::{Level, enter, find_program, is_possible, subordinate_range};
 
 use spec::Spec;
 

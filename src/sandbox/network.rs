@@ -21,6 +21,11 @@ pub(super) fn resolv_conf(network: Network, host: &str, systemd: Option<&str>) -
             let stub_only = servers(host).eq(["127.0.0.53"]);
             reachable(systemd.filter(|_| stub_only).unwrap_or(host))
         }
+        Network::Private(gateway) => {
+            let others = host.lines().filter(|line| server(line).is_none());
+            let others: String = others.map(|line| format!("{line}\n")).collect();
+            format!("nameserver {}\n{others}", gateway.name_server())
+        }
     }
 }
 
@@ -64,6 +69,7 @@ pub(super) fn hosts(hostname: &str, extra: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::Gateway;
 
     #[test]
     fn resolv_conf_names_what_can_be_reached() {
@@ -74,6 +80,18 @@ mod tests {
             (Network::Host, stub, None, stub.to_owned()),
             (Network::None, stub, Some("nameserver 10.0.0.1\n"), "nameserver 10.0.0.1\n".into()),
             (Network::None, stub, None, format!("options edns0\n{public}")),
+            (
+                Network::Private(Gateway::Pasta),
+                stub,
+                Some("unused"),
+                "nameserver 169.254.1.1\noptions edns0\n".into(),
+            ),
+            (
+                Network::Private(Gateway::Slirp4netns),
+                "search a.b\nnameserver ::1\nnameserver 10.0.0.2",
+                None,
+                "nameserver 10.0.2.3\nsearch a.b\n".into(),
+            ),
             (Network::None, "", None, public.to_owned()),
             (
                 Network::None,

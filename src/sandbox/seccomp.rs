@@ -289,7 +289,7 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn the_profile_is_mobys() {
-        let program = default_filter();
+        let program = default_filter(&[]);
         let profiles = [
             include_str!("../../testdata/sandbox/moby-amd64.txt"),
             include_str!("../../testdata/sandbox/moby-x86.txt"),

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::gateway::Gateway;
+
 /// One process in its own world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -242,6 +244,9 @@ pub enum Network {
     Host,
     /// Its own, with nothing but a loopback device that is up.
     None,
+    /// Its own, connected by a program of this machine. Neither the host's loopback addresses nor its abstract sockets
+    /// can be reached.
+    Private(Gateway),
 }
 
 /// How much a process may do.

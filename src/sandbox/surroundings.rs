@@ -81,7 +81,8 @@ impl Surroundings {
                 return keep("kernel.apparmor_restrict_unprivileged_userns=0");
             }
             None if self.filtered => {
-                "a system call filter around kiln refuses user namespaces: start kiln without it"
+                "a system call filter around kiln refuses user namespaces: start kiln without it, in a \
+                 Dockerfile by `RUN --security=insecure`"
             }
             None => "run kiln as root",
         };

@@ -33,6 +33,11 @@ pub enum Level {
 /// Why there is no namespace: what was being done, and the number of the error.
 static REFUSED: OnceLock<(String, i32)> = OnceLock::new();
 
+/// Returns whether [`enter`] was not refused a namespace.
+pub fn is_possible() -> bool {
+    check().is_ok()
+}
+
 /// Fails if [`enter`] was refused a namespace.
 pub(super) fn check() -> Result<(), Error> {
     match REFUSED.get() {

@@ -56,7 +56,9 @@ impl<'a> Choice<'a> {
 
     /// Returns the snapshotter that serves now.
     pub fn get(&self) -> Result<&'static dyn Snapshotter> {
-        if self.kind == SnapshotterKind::Auto && !self.looked.is_completed() {
+        // Without a sandbox the first command says why, and nothing else matters.
+        let auto = self.kind == SnapshotterKind::Auto && sandbox::is_possible();
+        if auto && !self.looked.is_completed() {
             let missing = lacks_attributes(self.store)?;
             self.looked.call_once(|| {
                 if let Some(errno) = missing {

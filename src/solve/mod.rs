@@ -40,7 +40,7 @@ use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Timestamp, Tree};
 use crate::registry::agent::Agent;
 use crate::sandbox::spec::{Limits, Rlimit};
-use crate::sandbox::{Emulators, Sandbox};
+use crate::sandbox::{Emulators, Gateway, Sandbox};
 use crate::snapshot::{Choice, LayerId, Snapshots};
 use crate::source::context::LocalContext;
 use crate::source::http;
@@ -90,6 +90,8 @@ pub struct Solver<'a> {
     pub shm_size: u64,
     /// What each command may use of the machine; in no key.
     pub limits: &'a Limits,
+    /// What connects the network of steps that do not ask for one; `None`: they have the host's.
+    pub gateway: Option<Gateway>,
     /// How many steps may run at once.
     pub jobs: usize,
     /// Hears of every vertex that was executed, and of the layers that it made.

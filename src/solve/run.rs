@@ -94,7 +94,8 @@ impl Solver<'_> {
                 rlimits: self.ulimits.to_vec(),
             },
             network: match run.network {
-                RunNetwork::Default | RunNetwork::Host => Network::Host,
+                RunNetwork::Default => self.gateway.map_or(Network::Host, Network::Private),
+                RunNetwork::Host => Network::Host,
                 RunNetwork::None => Network::None,
             },
             security: if run.insecure { Security::Insecure } else { Security::Default },

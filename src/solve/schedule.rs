@@ -335,6 +335,7 @@ mod tests {
             ulimits: &[],
             shm_size: 0,
             limits: &Default::default(),
+            gateway: None,
             jobs: 1,
             made: &|_, _| {},
             memory: String::new(),

@@ -85,7 +85,8 @@ pub(crate) struct Flags {
     /// How many steps run at once [default: as many as there are processors]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..), help_heading = STEPS)]
     pub(super) jobs: Option<u16>,
-    /// The network of RUN steps: default, host or none; default is the host's
+    /// The network of RUN steps: default, host, none, private, pasta or slirp4netns; default is the host's, private is
+    /// made by pasta or slirp4netns
     #[arg(long, value_name = "MODE", default_value = "default", hide_default_value = true, help_heading = STEPS)]
     pub(super) network: String,
     /// How the file systems of RUN steps are made: auto, overlay or copy; auto is copy where overlays are refused

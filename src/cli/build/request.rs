@@ -17,6 +17,7 @@ use super::values::{self, Read, pair, problem};
 use crate::cli::Session;
 use crate::cli::docker::DockerConfig;
 use crate::cli::environment::{EPOCH, Environment};
+use crate::cli::gateway::gateway;
 use crate::cli::snapshotter::Snapshotter;
 
 /// What is built, and what goes with it.
@@ -186,8 +187,12 @@ fn network(mode: &str) -> Read<NetworkMode> {
         "" | "default" => Ok(NetworkMode::Default),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        _ => Err(problem(format!("`--network={mode}` is not supported"))
-            .hint(Some("the networks are default, host and none".to_owned()))),
+        _ => match gateway(mode) {
+            Some(gateway) => gateway.map(NetworkMode::Private),
+            None => Err(problem(format!("`--network={mode}` is not supported")).hint(Some(
+                "the networks are default, host, none, private, pasta and slirp4netns".to_owned(),
+            ))),
+        },
     }
 }
 

@@ -1,6 +1,8 @@
+//! Facts of every kind of machine, and what is said of them.
+
 use super::*;
 use crate::doctor::{Credentials, Foreign, State};
-use crate::sandbox::Surroundings;
+use crate::sandbox::{Gateway, Surroundings};
 
 /// A machine that lacks nothing, as root sees it.
 fn all() -> Facts {
@@ -31,7 +33,8 @@ fn all() -> Facts {
             Foreign { architecture: "s390x", held: false },
         ]),
         no_network: Ok(()),
-        network_helpers: vec![("pasta", "/usr/bin/pasta".into())],
+        private: Ok(()),
+        gateways: vec![(Gateway::Pasta, "/usr/bin/pasta".into())],
         credentials: Vec::new(),
     }
 }
@@ -76,8 +79,7 @@ fn a_machine_that_lacks_nothing() {
         "Ok cgroups: version 2, with pids, memory, cpu",
         "Ok network: host, none, and private by pasta (`/usr/bin/pasta`)",
         "Ok platforms: RUN works for arm64, s390x as well (without flag F, mounted into steps: s390x)",
-        "Ok credentials: none",
-        "  `kiln login REGISTRY`, if one wants credentials",
+        "Ok credentials: none; `kiln login REGISTRY` keeps some",
     ];
     assert_eq!(lines(&all()), expected);
     assert!(Report::of(&all()).runs);
@@ -101,7 +103,7 @@ fn a_container_that_allows_nothing() {
         no_network: Err(refused.to_owned()),
         control: Control::Old,
         foreign: None,
-        network_helpers: Vec::new(),
+        gateways: Vec::new(),
         ..all()
     };
     let fix =
@@ -110,7 +112,7 @@ fn a_container_that_allows_nothing() {
         "Ok kernel: Linux 6.18.44-x",
         "Missing rights: user 0, and no user namespace: RUN cannot work, COPY and ADD do, in a docker container",
         fix,
-        "Ok ids: all that there are",
+        "Missing ids: none without a user namespace",
         "Missing sandbox: cannot make a user namespace: Operation not permitted (os error 1)",
         fix,
         "Missing overlay: not tried without a sandbox",
@@ -120,8 +122,7 @@ fn a_container_that_allows_nothing() {
         "Missing network: not tried without a sandbox",
         "Limited platforms: what the kernel can emulate is not to be seen: it is tried",
         "  `mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc` on the host",
-        "Ok credentials: none",
-        "  `kiln login REGISTRY`, if one wants credentials",
+        "Ok credentials: none; `kiln login REGISTRY` keeps some",
     ];
     assert_eq!(lines(&facts), expected);
     assert!(!Report::of(&facts).runs);
@@ -165,9 +166,13 @@ fn what_is_less_than_elsewhere_says_how_to_get_it() {
     let closed = Control::Unified { controllers, writable: false };
     assert!(about(&Facts { control: closed, ..user() }, "cgroups").2.contains("Delegate=yes"));
 
-    let (status, _, fix) = about(&Facts { network_helpers: Vec::new(), ..all() }, "network");
+    let (status, _, fix) = about(&Facts { gateways: Vec::new(), ..all() }, "network");
     assert_eq!(status, Status::Limited);
     assert!(fix.contains("passt") && fix.contains("slirp4netns"), "{fix}");
+    let tun = "slirp4netns: open(\"/dev/net/tun\"): Permission denied";
+    let (status, _, fix) = about(&Facts { private: Err(tun.to_owned()), ..all() }, "network");
+    assert_eq!(status, Status::Limited);
+    assert!(fix.contains("chmod 666 /dev/net/tun"), "{fix}");
     let none = Facts { foreign: Some(Vec::new()), ..all() };
     assert!(about(&none, "platforms").2.contains("qemu-user-static"));
 }
