@@ -50,7 +50,7 @@ pub use error::{LayerError, Result};
 pub use materialise::materialise;
 pub use measure::file_bytes;
 pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
-pub use pack::{PackOptions, file_offsets, pack, packed_size};
+pub use pack::{PackOptions, file_offsets, is_packed, pack, packed_size};
 pub use path::TreePath;
 pub use tree::{LastLink, Tree, Walk};
 pub use unpack::{begins_archive, is_archive, read_archive, unpack};

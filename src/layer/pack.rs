@@ -7,7 +7,9 @@
 //! Of extended attributes only `security.capability` is written, as BuildKit does.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 
 use super::error::{LayerError, Result, misfit};
 use super::header::{BLOCK, Header, padding};
@@ -55,6 +57,29 @@ pub fn file_offsets(
         offsets.insert(path.clone(), (at, size));
     })?;
     Ok(offsets)
+}
+
+/// Returns whether a tar has every header where [`pack`] puts it, and so every content: another program's tar of the
+/// same changes may have another order.
+pub fn is_packed(tar: &File, changes: &Changes, options: &PackOptions) -> Result<bool> {
+    let (mut at, mut headers, mut found) = (0, Vec::new(), Vec::new());
+    for (path, change) in changes {
+        headers.clear();
+        write_headers(path, change, (changes, options), &mut headers)?;
+        found.resize(headers.len(), 0);
+        match tar.read_exact_at(&mut found, at) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read.map_err(LayerError::Read)?,
+        }
+        if found != headers {
+            return Ok(false);
+        }
+        at += headers.len() as u64;
+        if let Change::Put { kind: Kind::File { size, .. }, .. } = change {
+            at += size.next_multiple_of(BLOCK as u64);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns how many bytes [`pack`] writes.

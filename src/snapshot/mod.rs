@@ -23,7 +23,7 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Flavour, LayerError, OverlayXattrs, Owners, PackOptions,
-    TarContents, Tree, materialise, pack, packed_size,
+    TarContents, Tree, is_packed, materialise, pack, packed_size,
 };
 use crate::store::{Store, StoreError};
 
@@ -133,16 +133,20 @@ impl<'a> Snapshots<'a> {
         Ok(tree.apply(&layer.changes, &layer.contents)?)
     }
 
-    /// Returns where a layer's files can be read: its tar if there is one, else its directory.
+    /// Returns where a layer's files can be read: its tar if there is one that kiln could have written, else its
+    /// directory.
     fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+        let directory = self.dir(id).join("fs");
         if let Some(diff_id) = self.known_diff_id(id)? {
-            let blob = Digest::from_bytes(*diff_id.as_bytes());
+            let (blob, options) = (Digest::from_bytes(*diff_id.as_bytes()), PackOptions::default());
             if self.store.blob_size(&blob).is_some() {
                 let file = self.store.open_blob(&blob)?;
-                return Ok(Arc::new(TarContents::of_pack(file, changes, &PackOptions::default())?));
+                // Without a directory it was packed here; with one it may have come from elsewhere as it is.
+                if !directory.exists() || is_packed(&file, changes, &options)? {
+                    return Ok(Arc::new(TarContents::of_pack(file, changes, &options)?));
+                }
             }
         }
-        let directory = self.dir(id).join("fs");
         match DirectoryContents::open(&directory) {
             Ok(contents) => Ok(Arc::new(contents)),
             Err(error) if error.is_not_found() => Err(SnapshotError::Missing(id)),
