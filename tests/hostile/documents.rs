@@ -258,3 +258,30 @@ fn a_config_that_is_none_is_found_when_it_is_used() {
         assert_eq!(victim.run(&["rmi", &id]).code, Some(0));
     }
 }
+
+/// Triggers of a base image are lines of a Dockerfile that somebody else wrote.
+#[test]
+fn triggers_that_double() {
+    let victim = Victim::new();
+    let doubling = |count: usize| {
+        let mut triggers = vec!["ENV a=0123456789abcdef".to_owned()];
+        triggers.extend(vec!["ENV a=$a$a".to_owned(); count]);
+        triggers
+    };
+    let nested = (0..8).fold("a".to_owned(), |it, _| format!("${{a//?/$a{it}}}"));
+    for (triggers, cause) in [
+        (doubling(40), "the values of the stage's instructions exceed 4 MiB"),
+        (
+            vec!["ENV a=0123456789abcdef".to_owned(), format!("ENV b={nested}")],
+            "the text expands to more than 16 MiB",
+        ),
+    ] {
+        let text =
+            PLAIN.replace("\"os\"", &format!("\"config\":{},\"os\"", json!({"OnBuild": triggers})));
+        assert_eq!(victim.through(Door::Load, &docker_config(text)).code, Some(0));
+        victim.kiln.file("Dockerfile", "FROM bad:1\n");
+        let ended = victim.run(&["build", "--progress", "plain", "."]);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.error().contains(cause), "{}", ended.error());
+    }
+}
