@@ -233,6 +233,16 @@ fn windows_and_dictionaries() {
     ]);
 }
 
+/// Each of them has something of the last one, which must not take time as the square of their number: this would be
+/// minutes.
+#[test]
+fn many_hard_links() {
+    let files = (0..15_000).fold(tar(), |it, number| it.file(format!("f{number}"), ""));
+    let links =
+        (0..15_000).fold(files, |it, number| it.hard(format!("l{number}"), format!("f{number}")));
+    check_through(&[Door::Import, Door::Add], &[row("many hard links", links.end(), Comes::Taken)]);
+}
+
 /// Entries cost memory, each one to two KiB.
 #[test]
 fn many_entries() {

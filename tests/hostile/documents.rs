@@ -148,18 +148,24 @@ fn configs() {
                 docker_config(PLAIN.replace("[]", &format!("[\"sha256:{}\"]", "a".repeat(64)))),
                 "is in the list or in the config, but not in both",
             ),
-            ("a list nested 1000 deep", docker(nested(1000)), "malformed manifest.json"),
-            ("a list of a million", docker(many("{}", million)), "malformed manifest.json"),
+        ],
+    );
+}
+
+#[test]
+fn lists_of_docker_archives() {
+    let bad = "malformed manifest.json";
+    refused(
+        [Door::Load, Door::CopyDocker],
+        &[
+            ("a list nested 1000 deep", docker(nested(1000)), bad),
+            ("a list of a 1 << 20", docker(many("{}", 1 << 20)), bad),
             (
                 "a list of 200000 images",
                 docker(many("{\"Config\":\"\"}", 200_000)),
                 "more than 1000 images are listed",
             ),
-            (
-                "a list with a key twice",
-                docker(r#"[{"Config":"a","Config":"b"}]"#),
-                "malformed manifest.json",
-            ),
+            ("a list with a key twice", docker(r#"[{"Config":"a","Config":"b"}]"#), bad),
             (
                 "a list that climbs",
                 docker(r#"[{"Config":"../../../etc/passwd"}]"#),
@@ -215,6 +221,15 @@ fn manifests_and_indexes() {
                 described("digest", json!(digest)),
                 "is not in the archive",
             ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_neither_manifest_nor_index() {
+    refused(
+        [Door::Load, Door::CopyOci],
+        &[
             ("schema 1", manifest("{\"schemaVersion\":1}"), "unsupported manifest type `schema 1`"),
             ("schema -1", manifest("{\"schemaVersion\":-1}"), "malformed manifest"),
             (
