@@ -142,7 +142,7 @@ impl<'a> Extraction<'a> {
             // Overlayfs has no opaque root; what is in it must be named.
             for child in self.edit.base_children(directory) {
                 if !self.edit.has_put_beneath(&child) {
-                    self.edit.whiteout(&child)?;
+                    self.whiteout(&child)?;
                 }
             }
             return Ok(());
