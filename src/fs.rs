@@ -125,6 +125,27 @@ pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(PathError::of("open", path))
 }
 
+/// Opens a file for reading that must be a regular one; links to it are followed. A pipe that nobody writes to would be
+/// waited for without end.
+pub fn open_regular(path: &Path) -> Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
+    let file = file.map_err(PathError::of("open", path))?;
+    match file.metadata().map_err(PathError::of("examine", path))?.is_file() {
+        true => Ok(file),
+        false => Err(PathError::of("open", path)(io::Error::other("not a regular file"))),
+    }
+}
+
+/// Reads a regular file, but no more of it than `limit` bytes.
+pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_regular(path)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(PathError::of("read", path))?;
+    Ok(bytes)
+}
+
 /// Creates a file that must not exist yet.
 pub fn create_new(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create_new(true).open(path);

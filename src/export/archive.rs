@@ -147,7 +147,7 @@ fn described(image: &Archived) -> Vec<Descriptor> {
 /// Puts the images of a directory that is a layout already before those that are written.
 fn keep_others(path: &Path, manifests: &mut Vec<Descriptor>) -> Result<()> {
     let file = path.join("index.json");
-    let there = match fs::read_start(&file, MANIFEST_LIMIT + 1) {
+    let there = match fs::read_regular(&file, MANIFEST_LIMIT + 1) {
         Err(error) if error.is_not_found() => return Ok(()),
         read => Index::parse(&read?).map_err(SourceError::from)?.manifests,
     };

@@ -109,7 +109,9 @@ impl Lowering<'_> {
         if stage.replaced_by.is_none() {
             for step in &stage.steps {
                 self.notes.go_to(step.command.span, &step.command.comments);
-                self.lower_step(&mut current, step).map_err(|error| error.at(step.command.span))?;
+                let lowered = self.lower_step(&mut current, step);
+                let lowered = lowered.and_then(|()| current.state.bounded());
+                lowered.map_err(|error| error.at(step.command.span))?;
             }
         }
         Ok(current.state)

@@ -1,7 +1,7 @@
 //! What a stage carries from instruction to instruction, and how metadata instructions change it.
 
 use super::args::Env;
-use super::{VertexId, history};
+use super::{GraphError, VertexId, history};
 use crate::dockerfile::ast::{CommandLine, Healthcheck, KeyValue, Span};
 use crate::oci::{self, ImageConfig, Platform};
 use crate::wildcard;
@@ -31,7 +31,14 @@ pub(super) struct State {
     pub(super) workdir_set: bool,
     /// What was given in this very stage.
     pub(super) given: Given,
+    /// Bytes of history that its instructions have made.
+    pub(super) recorded: usize,
 }
+
+/// How much history the instructions of a stage may make. Every value that they give is in it, so it bounds the
+/// environment too: an instruction that doubles a variable needs thirty repetitions for a gigabyte, and an image can
+/// bring them as triggers.
+const MOST_RECORDED: usize = 4 << 20;
 
 /// Where those instructions of one stage stand of which only the last counts.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +67,9 @@ impl State {
         if !config.config.working_dir.is_empty() && !config.config.working_dir.starts_with('/') {
             config.config.working_dir = normalize(&config.config.working_dir, "/");
         }
-        let (args, workdir_set, given) = (Vec::new(), false, Given::default());
-        Self { top, config, env, args, platform, programs: None, workdir_set, given }
+        let (args, given) = (Vec::new(), Given::default());
+        let (workdir_set, recorded) = (false, 0);
+        Self { top, config, env, args, platform, programs: None, workdir_set, given, recorded }
     }
 
     /// Starts a stage on another stage.
@@ -73,6 +81,7 @@ impl State {
 
     /// Adds a history entry.
     pub(super) fn record(&mut self, created_by: String, has_layer: bool) {
+        self.recorded += created_by.len();
         self.config.history.push(oci::History {
             created: None,
             created_by,
@@ -80,6 +89,15 @@ impl State {
             comment: HISTORY_COMMENT.to_owned(),
             empty_layer: !has_layer,
         });
+    }
+
+    /// Fails if the instructions have made more of the history than anybody needs.
+    pub(super) fn bounded(&self) -> Result<(), GraphError> {
+        if self.recorded <= MOST_RECORDED {
+            return Ok(());
+        }
+        let most = MOST_RECORDED >> 20;
+        Err(GraphError::new(format!("the values of the stage's instructions exceed {most} MiB")))
     }
 
     /// The working directory of commands.

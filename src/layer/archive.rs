@@ -8,12 +8,13 @@
 //!
 //! Contents go to the [`Sink`]; the tree and the changes come out of the [`Edit`].
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use super::diff::is_internal_xattr;
 use super::edit::Edit;
 use super::error::{LayerError, Result};
-use super::node::{Node, NodeKind, Origin};
+use super::node::{LinkGroup, Node, NodeKind, Origin};
 use super::reader::{RawEntry, Reader};
 use super::tree::{LastLink, default_directory};
 use super::unpack::Sink;
@@ -59,11 +60,15 @@ pub(super) struct Extraction<'a> {
     pub(super) whiteouts: Whiteouts,
     pub(super) limits: Limits,
     pub(super) buffer: Vec<u8>,
+    /// What files with several names have of the last one, which is theirs once all entries are known: to look for a
+    /// file's other names at each of them would take time as the square of their number.
+    last_names: HashMap<LinkGroup, Metadata>,
 }
 
 impl<'a> Extraction<'a> {
     pub(super) fn new(edit: Edit, sink: Sink<'a>, whiteouts: Whiteouts, limits: Limits) -> Self {
-        Self { edit, sink, whiteouts, limits, buffer: vec![0; BUFFER] }
+        let last_names = HashMap::new();
+        Self { edit, sink, whiteouts, limits, buffer: vec![0; BUFFER], last_names }
     }
 
     /// Takes every entry of the archive, and reads the input to its end.
@@ -79,6 +84,7 @@ impl<'a> Extraction<'a> {
             check("bytes of names and attributes", metadata, MOST_METADATA)?;
             self.take(entry, &mut reader)?;
         }
+        self.edit.describe_groups(&std::mem::take(&mut self.last_names))?;
         let most = self.limits.bytes - bytes;
         check("bytes", bytes.saturating_add(reader.drain(most)?), self.limits.bytes)
     }
@@ -136,7 +142,7 @@ impl<'a> Extraction<'a> {
             // Overlayfs has no opaque root; what is in it must be named.
             for child in self.edit.base_children(directory) {
                 if !self.edit.has_put_beneath(&child) {
-                    self.edit.whiteout(&child)?;
+                    self.whiteout(&child)?;
                 }
             }
             return Ok(());
@@ -229,19 +235,26 @@ impl<'a> Extraction<'a> {
         if *path == to {
             return Err(refuse(entry, "is a hard link to itself"));
         }
+        if to.starts_with(path) {
+            return Err(refuse(entry, "is a hard link to a file that it would replace"));
+        }
         // A second name of a symbolic link is as good as a second link.
         if let NodeKind::Symlink { .. } = file.body() {
             let (kind, meta) = (file.kind(), file.meta().clone());
             self.sink.special(path, &kind, &meta)?;
             return self.put(path, &kind, meta, None);
         }
-        let xattrs = file.meta().xattrs.clone();
+        let before = file.group().and_then(|group| self.last_names.get(group));
+        let xattrs = before.unwrap_or(file.meta()).xattrs.clone();
         self.sink.link(path, &to)?;
         self.edit.link(path, &to)?;
-        if self.whiteouts == Whiteouts::Ordinary {
+        let group = self.edit.tree().get(path).and_then(Node::group).cloned();
+        if self.whiteouts == Whiteouts::Ordinary
+            && let Some(group) = group
+        {
             let mut meta = meta(entry);
             meta.xattrs = xattrs.into_iter().chain(meta.xattrs).collect();
-            self.edit.set_metadata(path, &meta)?;
+            self.last_names.insert(group, meta);
         }
         Ok(())
     }

@@ -142,6 +142,23 @@ impl Edit {
         Ok(())
     }
 
+    /// Gives all names of files with several names new metadata, in one pass over the tree.
+    pub(super) fn describe_groups(&mut self, groups: &HashMap<LinkGroup, Metadata>) -> Result<()> {
+        let described = |(path, node): (TreePath, &Node)| {
+            let mut node = Arc::new(node.clone());
+            let meta = groups.get(node.group()?)?;
+            Node::changed(&mut node).meta = meta.clone();
+            Some((path, node))
+        };
+        let walk = self.tree.walk(&TreePath::root());
+        let described: Vec<_> = walk.filter_map(described).collect();
+        for (path, node) in described {
+            self.tree.put(&path, Node::clone(&node))?;
+            self.touched.insert(path);
+        }
+        Ok(())
+    }
+
     /// Returns what lower layers have in a directory.
     pub(super) fn base_children(&self, directory: &TreePath) -> Vec<TreePath> {
         let children = self.base.get(directory).and_then(Node::children).into_iter().flatten();

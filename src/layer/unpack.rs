@@ -241,7 +241,8 @@ impl Directory {
     /// Removes what has changed nothing in the end, such as a directory made for a file that is gone again: it would
     /// hide the lower layers' one.
     fn drop_leftovers(&mut self, changes: &Changes) -> Result<()> {
-        let left = self.present.iter().rev().filter(|path| changes.get(path).is_none());
+        let gone = |path: &&TreePath| matches!(changes.get(path), None | Some(Change::Remove));
+        let left = self.present.iter().rev().filter(gone);
         for path in left.cloned().collect::<Vec<_>>() {
             self.disk.remove(&path)?;
             self.present.remove(&path);

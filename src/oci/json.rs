@@ -14,6 +14,9 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::Error;
 
+/// How many values a document may have: some take up forty times the memory of their text.
+const MOST_VALUES: usize = 250_000;
+
 /// Parses a document of at most `limit` bytes.
 pub(super) fn parse<T: DeserializeOwned>(
     what: &'static str,
@@ -24,7 +27,25 @@ pub(super) fn parse<T: DeserializeOwned>(
     if size > limit {
         return Err(Error::TooLarge { what, size, limit });
     }
+    if values(bytes) > MOST_VALUES {
+        return Err(Error::TooMany { what, limit: MOST_VALUES });
+    }
     serde_json::from_slice(bytes).map_err(|source| Error::Malformed { what, source })
+}
+
+/// Counts what begins a value in a JSON text, or more in what is none.
+fn values(bytes: &[u8]) -> usize {
+    let (mut count, mut inside, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b',' | b'[' | b'{' if !inside => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Writes on one line.

@@ -47,6 +47,14 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// The document has more values than kiln reads.
+    #[error("the {what} has more than {limit} values")]
+    TooMany {
+        /// Which document.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
     /// The bytes are not the JSON that the format asks for.
     #[error("malformed {what}")]
     Malformed {
@@ -86,7 +94,10 @@ impl Error {
             Self::Unsupported { what: "manifest type", .. } => {
                 Some("push the image again with a current tool".to_owned())
             }
-            Self::TooLarge { .. } | Self::Malformed { .. } | Self::Unsupported { .. } => None,
+            Self::TooLarge { .. }
+            | Self::TooMany { .. }
+            | Self::Malformed { .. }
+            | Self::Unsupported { .. } => None,
         }
     }
 }

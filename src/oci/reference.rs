@@ -170,13 +170,20 @@ impl Reference {
         self.digest().is_none() && self.familiar_name() != "sha256"
     }
 
-    /// Returns the repository's name as people write it: `alpine`.
+    /// Returns the repository's name as people write it, `alpine`, unless that would mean another one.
     pub fn familiar_name(&self) -> String {
         if self.domain != DOCKER_HUB {
             return self.name();
         }
         let official = self.path.strip_prefix(OFFICIAL).filter(|rest| !rest.contains('/'));
-        official.unwrap_or(&self.path).to_owned()
+        let short = official.unwrap_or(&self.path);
+        // `docker.io/quay.io/x` must not look like what is at quay.io, nor a name of 64 digits like an id.
+        let means_it = |it: &Self| (&it.domain, &it.path) == (&self.domain, &self.path);
+        if Self::parse(short).is_ok_and(|it| means_it(&it)) {
+            short.to_owned()
+        } else {
+            self.name()
+        }
     }
 
     /// Returns the whole reference as people write it: `alpine:3.20`.

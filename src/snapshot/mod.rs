@@ -27,7 +27,8 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, TarContents, Tree, TreeContents, TreePath, materialise, pack, packed_size,
+    Owners, PackOptions, TarContents, Tree, TreeContents, TreePath, materialise, pack,
+    packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
@@ -213,7 +214,7 @@ impl<'a> Snapshots<'a> {
         }
         Err(SnapshotError::Missing(id))
     }
-
+    }
     /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
     pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
         let mut blob = self.store.new_blob()?;

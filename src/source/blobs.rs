@@ -163,7 +163,7 @@ impl LayoutBlobs {
 
 impl Blobs for LayoutBlobs {
     fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
-        let bytes = fs::read_start(&self.path(&descriptor.digest)?, oci::CONFIG_LIMIT + 1)?;
+        let bytes = fs::read_regular(&self.path(&descriptor.digest)?, oci::CONFIG_LIMIT + 1)?;
         check(&bytes, descriptor)?;
         for named in named_by(&bytes, descriptor) {
             self.path(&named)?;
@@ -172,7 +172,11 @@ impl Blobs for LayoutBlobs {
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, SourceError> {
-        verified(fs::open(&self.path(&descriptor.digest)?)?, descriptor, damaged(descriptor.digest))
+        verified(
+            fs::open_regular(&self.path(&descriptor.digest)?)?,
+            descriptor,
+            damaged(descriptor.digest),
+        )
     }
 }
 

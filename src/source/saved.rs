@@ -63,7 +63,7 @@ impl SavedImage {
 impl Saved {
     /// Opens an OCI layout directory.
     pub fn directory(path: &Path) -> Result<Self, SourceError> {
-        let index = match fs::read_start(&path.join("index.json"), MANIFEST_LIMIT + 1) {
+        let index = match fs::read_regular(&path.join("index.json"), MANIFEST_LIMIT + 1) {
             Err(error) if error.is_not_found() && path.exists() => {
                 return Err(SourceError::NoLayout(path.to_owned()));
             }

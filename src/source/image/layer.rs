@@ -88,7 +88,7 @@ impl<'a> Images<'a> {
             Origin::Layout(path) => {
                 let path = layout::blob(path, &descriptor.digest);
                 let wrong = other_bytes((index, name), descriptor.digest);
-                verified(fs::open(&path)?, descriptor, wrong)?
+                verified(fs::open_regular(&path)?, descriptor, wrong)?
             }
         };
         Ok(Tee { inner, blob: Some(self.store.new_copy(&descriptor.digest)?) })

@@ -17,7 +17,7 @@ impl Images<'_> {
         location: &ImageLocation,
     ) -> Result<Image, SourceError> {
         let index = path.join("index.json");
-        let bytes = fs::read_start(&index, oci::MANIFEST_LIMIT + 1)?;
+        let bytes = fs::read_regular(&index, oci::MANIFEST_LIMIT + 1)?;
         let index = oci::Index::parse(&bytes)?;
         let missing = || SourceError::ImageNotFound {
             reference: location.familiar(),
@@ -54,7 +54,7 @@ pub(super) fn blob(path: &Path, digest: &Digest) -> PathBuf {
 
 fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, SourceError> {
     let path = blob(layout, digest);
-    let bytes = fs::read_start(&path, oci::CONFIG_LIMIT + 1)?;
+    let bytes = fs::read_regular(&path, oci::CONFIG_LIMIT + 1)?;
     check_digest(&bytes, digest)?;
     Ok(bytes)
 }

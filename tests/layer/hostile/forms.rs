@@ -39,6 +39,7 @@ const ENDS: &str = "error: malformed archive: it ends within a file";
 const LONG: &str = "error: malformed archive: an extended header is too long";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn sizes() {
     let sized = |flag: u8, size: u64| tar().add(Header { size, ..Header::new(flag, b"f") }, b"");
     check(vec![
@@ -172,6 +173,7 @@ impl Zapped for Tarball {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn extended_headers() {
     let chain = |length: usize| {
         let name = |it: Tarball, number: usize| it.entry(b'L', "x", format!("n{number}"));
@@ -322,6 +324,7 @@ fn old(pair: (&[u8; 12], &[u8; 12]), size: &[u8; 12], stored: &str) -> Tarball {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn sparse_files() {
     let n = |text: &'static [u8; 12]| text;
     let bomb = "1152921504606846976";
@@ -401,6 +404,7 @@ fn sparse_files() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn kinds_and_attributes() {
     let device = |flag: u8, major: u8, minor: u8| {
         tar().add(Header { device: (major, minor), ..Header::new(flag, b"dev") }, b"")

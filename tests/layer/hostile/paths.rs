@@ -3,6 +3,7 @@
 use super::{check, row, tar};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn names() {
     check(vec![
         row("up", tar().file("../near", "x"), "/near file 1").escapes(),
@@ -72,6 +73,7 @@ fn names() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn symbolic_links() {
     check(vec![
         row(
@@ -161,6 +163,7 @@ fn symbolic_links() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row after the other")]
 fn hard_links() {
     let nothing = "error: entry `h` of the archive is a hard link to a file that is not there";
     check(vec![
@@ -207,6 +210,11 @@ fn hard_links() {
             "/a file 4; /b file 3; /c hard /b",
         ),
         row("of a device", tar().entry(b'6', "p", "").hard("h", "p"), "/h fifo; /p hard /h"),
+        row(
+            "over its own directory",
+            tar().file("d/f", "1").hard("d", "d/f"),
+            "error: entry `d` of the archive is a hard link to a file that it would replace",
+        ),
         row(
             "over a directory",
             tar().file("f", "1").file("d/x", "").hard("d", "f"),
