@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
+use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Flavour, LayerError, OverlayXattrs, Owners, PackOptions,
-    TarContents, Tree, materialise, pack, packed_size,
+    Stoppable, TarContents, Tree, materialise, pack, packed_size,
 };
 use crate::store::{Store, StoreError};
 
@@ -103,12 +104,19 @@ pub struct StoredLayer {
 #[derive(Clone, Copy)]
 pub struct Snapshots<'a> {
     store: &'a Store,
+    cancel: Option<&'a Cancel>,
 }
 
 impl<'a> Snapshots<'a> {
     /// Opens the layers of a store.
     pub fn new(store: &'a Store) -> Self {
-        Self { store }
+        Self { store, cancel: None }
+    }
+
+    /// The same, for work that ends with an error once the user asks to stop.
+    #[must_use]
+    pub fn until(self, cancel: &'a Cancel) -> Self {
+        Self { cancel: Some(cancel), ..self }
     }
 
     fn dir(&self, id: LayerId) -> PathBuf {
@@ -125,6 +133,10 @@ impl<'a> Snapshots<'a> {
     pub fn load(&self, id: LayerId) -> Result<StoredLayer> {
         let changes = self.changes(id)?;
         let contents = self.contents(id, &changes)?;
+        let contents = match self.cancel {
+            Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
+            None => contents,
+        };
         Ok(StoredLayer { changes: Arc::new(changes), contents })
     }
 
@@ -155,7 +167,11 @@ impl<'a> Snapshots<'a> {
     /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
     pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
         let mut blob = self.store.new_blob()?;
-        pack(changes, contents, &PackOptions::default(), &mut blob)?;
+        let options = PackOptions::default();
+        match self.cancel {
+            Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, &mut blob)?,
+            None => pack(changes, contents, &options, &mut blob)?,
+        };
         let (digest, _) = blob.commit()?;
         self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
     }

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use super::{Result, SnapshotError};
 use crate::digest::{ContentDigest, ContentHasher};
+use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
     Found, Inode, Kind, Metadata, Opacity, Timestamp, TreePath, Xattrs, is_overlay_xattr,
@@ -50,12 +51,12 @@ impl Upper {
     }
 
     /// Reads what a command left.
-    pub fn read(&self) -> Result<Vec<(TreePath, Found)>> {
+    pub fn read(&self, cancel: &Cancel) -> Result<Vec<(TreePath, Found)>> {
         let mut walk = Walk { root: &self.files, found: Vec::new(), files: Vec::new() };
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
-        let digests = hash_all(&self.files, &files, &found)?;
+        let digests = hash_all(&self.files, (&files, &found), cancel)?;
         for (index, digest) in files.iter().zip(digests) {
             if let Found::Other { kind: Kind::File { content, .. }, .. } = &mut found[*index].1 {
                 *content = digest;
@@ -219,16 +220,16 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
 /// Hashes files on all cores; results are in the order of `files`.
 fn hash_all(
     root: &Path,
-    files: &[usize],
-    found: &[(TreePath, Found)],
+    (files, found): (&[usize], &[(TreePath, Found)]),
+    cancel: &Cancel,
 ) -> Result<Vec<ContentDigest>> {
     let paths: Vec<PathBuf> =
         files.iter().map(|index| root.join(found[*index].0.as_path())).collect();
-    hash_files(&paths)
+    hash_files(&paths, cancel)
 }
 
-/// Hashes files on all cores; results are in the order of `paths`.
-pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
+/// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
+pub fn hash_files(paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<ContentDigest>> {
     const BATCH: usize = 64;
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, ContentDigest)>> {
@@ -240,7 +241,7 @@ pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
                 return Ok(done);
             }
             for (index, path) in paths.iter().enumerate().skip(start).take(BATCH) {
-                done.push((index, hash_file(path, &mut buffer)?));
+                done.push((index, hash_file(path, &mut buffer, cancel)?));
             }
         }
     };
@@ -262,12 +263,15 @@ pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
     Ok(digests)
 }
 
-fn hash_file(path: &Path, buffer: &mut [u8]) -> Result<ContentDigest> {
+fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentDigest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::of("read", path))?;
     let mut file = std::fs::File::from(file);
     let mut hasher = ContentHasher::new();
     loop {
+        if cancel.is_canceled() {
+            return Err(PathError::of("read", path)(std::io::Error::other("canceled")).into());
+        }
         match file.read(buffer).map_err(PathError::of("read", path))? {
             0 => return Ok(hasher.content()),
             n => hasher.update(&buffer[..n]),
@@ -292,7 +296,7 @@ mod tests {
                 setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
             }
         }
-        let mut found = Upper { files, work }.read().unwrap();
+        let mut found = Upper { files, work }.read(&Cancel::new()).unwrap();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names = |meta: &Metadata| {
             let names = meta.xattrs.keys().map(|name| String::from_utf8_lossy(name).into_owned());

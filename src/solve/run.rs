@@ -53,7 +53,7 @@ impl Solver<'_> {
             upper.discard();
             return Err(error);
         }
-        let found = upper.read()?;
+        let found = upper.read(cancel)?;
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(&tree, found)?;
         leftovers.reduce(&upper.files, &changes)?;
