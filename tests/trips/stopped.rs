@@ -94,28 +94,3 @@ fn a_load_from_a_pipe() {
     is_clean(&kiln);
     assert_eq!(done(&kiln, &["run", "app"]), SAID);
 }
-
-#[test]
-fn a_question_to_a_registry() {
-    let kiln = Kiln::new();
-    let (say, heard) = mpsc::channel();
-    let registry = Fake::start(move |_| {
-        say.send(()).unwrap();
-        Reply::new(200, vec![b' '; 100]).hanging(10)
-    });
-    let (host, name) = (registry.host(), format!("{}/app:1", registry.host()));
-    let repository = format!("{host}/app");
-    for args in [
-        &["search-tags", &repository][..],
-        &["referrers", &name],
-        &["login", "--username", "a", "--password", "b", &host],
-    ] {
-        while heard.try_recv().is_ok() {}
-        let ended = stopped(&kiln, args, &heard);
-        let said = (ended.code, ended.stdout.as_str(), ended.stderr.ends_with("canceled\n"));
-        assert_eq!(said, (Some(130), "", true), "{args:?}: {}", ended.stderr);
-        if kiln.path("state").exists() {
-            is_clean(&kiln);
-        }
-    }
-}
