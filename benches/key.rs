@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use divan::Bencher;
 use kiln::dockerfile::Dockerfile;
+use kiln::event::Cancel;
 use kiln::graph::{self, Bases, Request, RunNetwork};
 use kiln::oci::Platform;
 use kiln::source::context::LocalContext;
@@ -50,7 +51,7 @@ fn cold_context(bencher: Bencher<'_, '_>) {
     let root = context();
     bencher.with_inputs(|| tempfile::tempdir().unwrap()).bench_values(|state| {
         let store = Store::open(state.path()).unwrap();
-        local(&root).load(&store).unwrap();
+        local(&root).load(&store, &Cancel::new()).unwrap();
         state
     });
 }
@@ -60,8 +61,8 @@ fn warm_context(bencher: Bencher<'_, '_>) {
     let root = context();
     let state = tempfile::tempdir().unwrap();
     let store = Store::open(state.path()).unwrap();
-    local(&root).load(&store).unwrap();
-    bencher.bench_local(|| local(&root).load(&store).unwrap());
+    local(&root).load(&store, &Cancel::new()).unwrap();
+    bencher.bench_local(|| local(&root).load(&store, &Cancel::new()).unwrap());
 }
 
 #[divan::bench(sample_count = 20, sample_size = 1)]
@@ -69,7 +70,7 @@ fn identity_of_the_context(bencher: Bencher<'_, '_>) {
     let root = context();
     let state = tempfile::tempdir().unwrap();
     let store = Store::open(state.path()).unwrap();
-    let load = || local(&root).load(&store).unwrap();
+    let load = || local(&root).load(&store, &Cancel::new()).unwrap();
     bencher
         .with_inputs(load)
         .bench_local_values(|tree| tree.identity(&kiln::layer::TreePath::root()));

@@ -41,18 +41,38 @@ impl PathError {
     }
 }
 
-/// Returns whether an error says that a file system or quota is full.
+/// Returns whether an error says that a file system or quota is full, or a file as large as it may be.
 pub fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// Returns the remedy if the last cause of an error is a full disk, whatever was being done: files are written in many
-/// places.
-pub fn full_disk(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// Returns the remedy if the last cause of an error is this machine's state, whatever was being done: a full disk, a
+/// failing one, one that may only be read, a limit of the process.
+pub fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut chain = std::iter::successors(Some(error), |&error| error.source());
-    let found = chain.any(|cause| cause.downcast_ref().is_some_and(is_full));
-    found.then(|| "the disk is full: free some space".to_owned())
+    chain.find_map(|cause| remedy_of(cause.downcast_ref()?)).map(str::to_owned)
+}
+
+fn remedy_of(error: &io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind;
+
+    use rustix::io::Errno;
+    match (error.kind(), Errno::from_io_error(error)) {
+        (ErrorKind::FileTooLarge, _) => {
+            Some("files may not be as large as that here: see `ulimit -f`")
+        }
+        (ErrorKind::ReadOnlyFilesystem, _) => {
+            Some("the file system can only be read: name another place")
+        }
+        (_, Some(Errno::MFILE)) => Some("raise the limit of open files: `ulimit -n`"),
+        (_, Some(Errno::NFILE)) => Some("the whole machine has too many files open"),
+        _ if is_lost(error) => {
+            Some("the disk fails: `kiln check-store` finds what of the store it has damaged")
+        }
+        _ if is_full(error) => Some("the disk is full: free some space"),
+        _ => None,
+    }
 }
 
 /// Returns whether less than 1 MiB is left where a path lies: hardly a program can write there.

@@ -6,8 +6,10 @@ mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use support::users::User;
 use support::{BASE, Ended, Kiln, ended};
 
 /// A step that tells in a cache mount that it ran, and takes long enough to be met by others.
@@ -47,29 +49,138 @@ fn nothing_is_left(kiln: &Kiln) {
     assert_eq!(String::from_utf8_lossy(&steps.stdout), "");
 }
 
-#[test]
-fn eight_builds_run_a_shared_step_once() {
-    let kiln = Kiln::new();
-    for name in ["a", "b", "c", "d"] {
-        let own = format!("RUN echo {name} > /own\nCOPY Dockerfile.{name} /file\n");
-        kiln.file(&format!("Dockerfile.{name}"), &format!("{}{own}", shared_step(&kiln)));
-    }
-    let names = ["a", "b", "c", "d", "a", "b", "c", "d"];
-    let builds = names.map(|name| (name, start(&kiln, &format!("Dockerfile.{name}"), name)));
-    let ended = builds.map(|(name, child)| (name, finish(child)));
-    for (name, ended) in &ended {
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let same = ended_as(&kiln, name);
-        assert_eq!((same.cached(), &same.stdout), (5, &ended.stdout), "{}", same.stderr);
-        assert_eq!(kiln.run(&["run", name, "cat", "/own"]).stdout, format!("{name}\n"));
-    }
-    nothing_is_left(&kiln);
-    assert_eq!(runs(&kiln), 1);
+/// What a process of kiln may take in memory, in kB, whatever it moves.
+const MOST_MEMORY: u64 = 256 << 10;
+
+/// A place where somebody builds.
+struct Home {
+    directory: tempfile::TempDir,
+    owner: Option<(u32, u32)>,
 }
 
-/// The same build once more, alone.
-fn ended_as(kiln: &Kiln, name: &str) -> Ended {
-    finish(start(kiln, &format!("Dockerfile.{name}"), name))
+impl Home {
+    /// Starts one of sixteen builds.
+    fn begin(&self, number: usize) -> Child {
+        let file = format!("context/Dockerfile.{}", NAMES[number % 4]);
+        let tag = format!("t{number}");
+        let args = ["build", "--progress", "plain", "--file", &file, "--tag", &tag, "context"];
+        self.command(&args).spawn().unwrap()
+    }
+
+    fn new(owner: Option<(u32, u32)>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Self { directory, owner };
+        let context = home.path("context");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::copy(env!("CARGO_BIN_EXE_kiln"), home.path("kiln")).unwrap();
+        std::fs::copy("/bin/busybox", context.join("busybox")).unwrap();
+        std::fs::write(context.join("large"), vec![b'x'; 64 << 20]).unwrap();
+        for name in NAMES {
+            let text = format!(
+                "{BASE}RUN --mount=type=cache,target=/log echo shared >> /log/runs; sleep 1\n\
+                 RUN --mount=type=cache,target=/log echo {name} >> /log/runs; echo {name} > /own\n\
+                 COPY large /large\n"
+            );
+            std::fs::write(context.join(format!("Dockerfile.{name}")), text).unwrap();
+        }
+        if let Some((uid, gid)) = owner {
+            for path in [home.directory.path(), &context] {
+                std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        home
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(self.path("kiln"));
+        command.args(["--root", "state"]).args(args).current_dir(self.directory.path());
+        command.env("HOME", self.directory.path()).env_remove("KILN_ROOT");
+        if let Some((uid, gid)) = self.owner {
+            command.uid(uid).gid(gid);
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let ended = ended(self.command(args).output().unwrap());
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
+        ended.stdout
+    }
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// The most memory that a process has had so far, in kB; 0 if it has ended.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or(0, |line| line.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// Sixteen builds and somebody who prunes: each is right, what two of them share is done once.
+fn crowd(owner: Option<(u32, u32)>) {
+    let home = Home::new(owner);
+    let building = AtomicBool::new(true);
+    let (ended, peak) = std::thread::scope(|scope| {
+        let pruner = scope.spawn(|| {
+            while building.load(Ordering::Acquire) {
+                home.run(&["prune", "--force"]);
+            }
+        });
+        let builds: Vec<Child> = (0..16).map(|number| home.begin(number)).collect();
+        let pids: Vec<u32> = builds.iter().map(Child::id).collect();
+        let is_building = &building;
+        let watcher = scope.spawn(move || {
+            let mut most = 0;
+            while is_building.load(Ordering::Acquire) {
+                most = most.max(pids.iter().map(|pid| peak(*pid)).max().unwrap());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            most
+        });
+        let ended: Vec<Ended> = builds.into_iter().map(finish).collect();
+        building.store(false, Ordering::Release);
+        pruner.join().unwrap();
+        (ended, watcher.join().unwrap())
+    });
+    for (number, build) in ended.iter().enumerate() {
+        assert_eq!(build.code, Some(0), "{}", build.stderr);
+        assert_eq!(build.stdout, ended[number % 4].stdout, "build {number}");
+        let said = home.run(&["run", &format!("t{number}"), "cat", "/own"]);
+        assert_eq!(said, format!("{}\n", NAMES[number % 4]));
+    }
+    let checked = home.run(&["check-store", "--progress", "quiet"]);
+    assert!(checked.ends_with(" read: all is well\n"), "{checked}");
+    for name in ["tmp", "locks"] {
+        let left = std::fs::read_dir(home.path("state").join(name)).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    let text = format!("{BASE}RUN --mount=type=cache,target=/log cp /log/runs /runs\n");
+    std::fs::write(home.path("context/Dockerfile"), text).unwrap();
+    home.run(&["build", "--quiet", "--no-cache", "--tag", "runs", "context"]);
+    let runs = home.run(&["run", "runs", "cat", "/runs"]);
+    let mut runs: Vec<&str> = runs.lines().collect();
+    runs.sort_unstable();
+    assert_eq!(runs, ["a", "b", "c", "d", "shared"]);
+    assert!((1..MOST_MEMORY).contains(&peak), "{peak} kB");
+}
+
+#[test]
+fn sixteen_builds_and_a_pruner() {
+    crowd(None);
+}
+
+#[test]
+fn sixteen_builds_and_a_pruner_of_an_ordinary_user() {
+    let user = User::new("crowd").with_range();
+    crowd(Some((user.uid, user.gid)));
 }
 
 #[test]

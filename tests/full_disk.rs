@@ -3,12 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own preparations is a failed test")]
 
+#[path = "registry/server.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod server;
 mod support;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{BASE, Kiln, tool};
+use server::{Registry, Setup};
+use support::{BASE, Ended, Kiln, tool};
 
 /// A file system of this size, as long as this value.
 struct Disk(PathBuf);
@@ -121,5 +125,91 @@ fn an_output_can_find_the_disk_full() {
         std::fs::remove_file(filler).unwrap();
         let left: Vec<_> = disk.0.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "{kind}");
+    }
+}
+
+/// Does something on ever fuller disks, each with a copy of the same store: it succeeds, or says what to do, leaves the
+/// store sound and succeeds once there is space. Returns how often it failed.
+fn failures(pristine: Option<&Kiln>, args: &[&str]) -> usize {
+    let mut count = 0;
+    for left in (0..).step_by(700) {
+        let kiln = Kiln::new();
+        let disk = Disk::new(kiln.path("state"), "32m");
+        if let Some(pristine) = pristine {
+            let from = format!("{}/.", pristine.path("state").display());
+            tool("coreutils", "cp", &["--archive", &from, disk.0.to_str().unwrap()]);
+        }
+        let filler = disk.fill(left);
+        let ended = kiln.run(args);
+        std::fs::remove_file(filler).unwrap();
+        let sound = |why: &str| {
+            let checked = kiln.run(&["check-store", "--progress", "quiet"]);
+            let is_well = checked.stdout.ends_with(" read: all is well\n");
+            assert!(is_well, "{why} with {left} KiB: {}{}", checked.stdout, checked.stderr);
+        };
+        sound(&format!("{args:?}"));
+        if ended.code == Some(0) {
+            break;
+        }
+        assert_full(&ended, &disk, &format!("{args:?} with {left} KiB"));
+        let next = kiln.run(args);
+        assert_eq!(next.code, Some(0), "{args:?} after {left} KiB: {}", next.stderr);
+        sound("after it");
+        count += 1;
+    }
+    count
+}
+
+/// It says that the disk is full, where, and what to try.
+fn assert_full(ended: &Ended, disk: &Disk, why: &str) {
+    let error = ended.error();
+    assert_eq!(ended.code, Some(3), "{why}: {}", ended.stderr);
+    let is_clear = error.contains("No space left on device")
+        && error.contains(disk.0.to_str().unwrap())
+        && error.contains("\n  hint: the disk is full: free some space");
+    assert!(is_clear, "{why}: {error}");
+}
+
+#[test]
+fn every_command_that_writes_can_find_the_disk_full() {
+    let registry = Registry::start(&Setup::Plain);
+    let kiln = Kiln::new();
+    kiln.file("large", &"0123456789abcdef".repeat(1 << 17));
+    let text = format!("{BASE}COPY large /large\nRUN rm /large\n");
+    let built = kiln.build(&text, &["--tag", "app"]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let (remote, archive) = (format!("{}/app:1", registry.host), kiln.path("app.tar"));
+    let archive = archive.to_str().unwrap();
+    for args in [vec!["push", "app", &remote], vec!["save", "app", "-o", archive]] {
+        let done = kiln.run(&args);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+    }
+    assert!(failures(None, &["pull", &remote]) > 2);
+    assert!(failures(None, &["load", "--input", archive]) > 2);
+    let rootfs = kiln.path("rootfs.tar");
+    let rootfs = rootfs.to_str().unwrap();
+    let exported = kiln.run(&["export", "app", "-o", rootfs]);
+    assert_eq!(exported.code, Some(0), "{}", exported.stderr);
+    assert!(failures(None, &["import", rootfs, "flat"]) > 1);
+    assert!(failures(Some(&kiln), &["squash", "app", "-t", "flat"]) > 0);
+    // A name needs a block or two.
+    failures(Some(&kiln), &["tag", "app", "other"]);
+    // What makes room works where there is none.
+    assert_eq!(failures(Some(&kiln), &["prune", "--all", "--force"]), 0);
+    assert_eq!(failures(Some(&kiln), &["rmi", "app"]), 0);
+    assert_eq!(failures(Some(&kiln), &["check-store", "--progress", "quiet"]), 0);
+}
+
+#[test]
+fn an_export_can_find_the_disk_full() {
+    let kiln = Kiln::new();
+    assert_eq!(kiln.build(BASE, &["--tag", "app"]).code, Some(0));
+    let disk = Disk::new(kiln.path("out"), "1m");
+    let to = disk.0.join("image.tar");
+    let to = to.to_str().unwrap();
+    for args in [["export", "app", "-o", to], ["save", "app", "-o", to]] {
+        assert_full(&kiln.run(&args), &disk, args[0]);
+        let left: Vec<_> = disk.0.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, Vec::<PathBuf>::new(), "{args:?}");
     }
 }

@@ -200,3 +200,48 @@ fn a_build_killed_in_an_export_leaves_nothing() {
     }
     assert!(image(&kiln, text) == [("- 644 0:0 big".to_owned(), big)]);
 }
+
+/// Stops a build and what it leaves behind.
+fn assert_stops(kiln: &Kiln, mut child: Child, log: &Path) {
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(130), "{}", std::fs::read_to_string(log).unwrap());
+    assert_clean(kiln);
+}
+
+#[test]
+fn sixteen_steps_at_once_stop() {
+    let kiln = Kiln::new();
+    let mut text = BASE.replacen("FROM scratch", "FROM scratch AS base", 1);
+    for number in 0..16 {
+        text += &format!("FROM base AS s{number}\nRUN echo {number} started; sleep 3600\n");
+    }
+    text += "FROM scratch\n";
+    (0..16).for_each(|number| text += &format!("COPY --from=s{number} /bin /b{number}\n"));
+    kiln.file("Dockerfile", &text);
+    let (child, log) = start(&kiln, &["--jobs", "16"]);
+    wait_until("all steps started", || {
+        std::fs::read_to_string(&log).unwrap().matches(" started\n").count() == 16
+    });
+    assert_stops(&kiln, child, &log);
+}
+
+#[test]
+fn who_waits_for_the_step_of_another_stops() {
+    let kiln = Kiln::new();
+    kiln.file("Dockerfile", &endless());
+    let (mut first, log) = start_step(&kiln);
+    let other = kiln.path("other");
+    let file = std::fs::File::create(&other).unwrap();
+    let mut command = kiln.command(&["build", "--progress", "plain", "."]);
+    let mut second = command.stderr(file).spawn().unwrap();
+    // What is before that step is looked up, and then there is nothing to do but to wait.
+    wait_until("the second waits", || {
+        std::fs::read_to_string(&other).unwrap().contains("RUN echo early > /early")
+    });
+    kill_process(Pid::from_child(&second), Signal::INT).unwrap();
+    let code = second.wait().unwrap().code();
+    assert_eq!(code, Some(130), "{}", std::fs::read_to_string(&other).unwrap());
+    assert!(first.try_wait().unwrap().is_none(), "the first goes on");
+    assert_stops(&kiln, first, &log);
+}

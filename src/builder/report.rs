@@ -3,7 +3,7 @@
 use super::Inputs;
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
-use crate::fs::{PathError, full_disk};
+use crate::fs::{PathError, remedy};
 use crate::graph::{FilesSource, Op, Plan};
 use crate::sandbox;
 use crate::solve::{SolveError, StepError};
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::verify::VerifyError;
 
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
-    let hint = full_disk(&error);
+    let hint = remedy(&error);
     let blame = if error.is_not_found() { Blame::Input } else { Blame::Machine };
     vec![Diagnostic::new(blame, error.to_string()).hint(hint).causes_of(&error)]
 }
@@ -103,7 +103,7 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
         }
         _ => {}
     }
-    diagnostic.hint = diagnostic.hint.or_else(|| full_disk(&error));
+    diagnostic.hint = diagnostic.hint.or_else(|| remedy(&error));
     diagnostic = diagnostic.causes_of(&error);
     diagnostic.place = vertex.span.map(|span| inputs.place(span));
     vec![diagnostic]

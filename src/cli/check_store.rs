@@ -2,7 +2,7 @@
 
 use clap::Args;
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::store::{Store, StoreError, abandoned};
+use kiln::store::{Store, abandoned};
 use kiln::verify::{Finding, Mode, Outcome, Report, VerifyError, verify};
 
 use super::du::Format;
@@ -71,12 +71,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
 }
 
 fn failed(error: &VerifyError) -> Diagnostic {
-    let unreadable =
-        matches!(error, VerifyError::Store(StoreError::Path(_)) | VerifyError::Path(_));
-    let hint = "run it as the user whose store it is, when the disk can be read".to_owned();
-    Diagnostic::new(Blame::Machine, error.to_string())
-        .hint(error.hint().or(unreadable.then_some(hint)))
-        .causes_of(error)
+    Diagnostic::new(Blame::Machine, error.to_string()).hint(error.hint()).causes_of(error)
 }
 
 impl Found {

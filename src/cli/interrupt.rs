@@ -6,10 +6,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use super::report::CANCELED;
+
+/// Lets a write fail that would make a file larger than the user allows, in place of the signal that ends the process.
+/// Programs that are started have the signal as ever.
+pub(crate) fn survive_large_files() {
+    // Where that fails the signal acts as ever.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+}
 
 /// Whether the user wants to stop.
 pub(crate) struct Interrupt(Arc<AtomicBool>);

@@ -15,7 +15,9 @@ use kiln::registry::{
 
 use super::config_files::docker_config;
 use super::network::ReachFlags;
+use super::progress::Mode;
 use super::secret::{self, Secret};
+use super::watch::Watch;
 use super::{Done, Session, answer, report, say};
 
 /// What a registry is when none is named.
@@ -58,10 +60,13 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let settings = flags.reach.settings(session)?;
     let keeper = keeper.or_first_helper(&settings, &name);
     let (username, password) = ask(flags)?;
-    let web = Web::new(&settings, &Cancel::new()).map_err(|error| malformed(&error))?;
     let credential =
         Credential::Password { username: username.clone(), password: password.clone() };
-    web.client.log_in(&name.registry, &credential).map_err(|error| refused(&name, &error))?;
+    Watch::new(Mode::Quiet, session).follow(|_, cancel| {
+        let web = Web::new(&settings, cancel).map_err(|error| vec![malformed(&error)])?;
+        let shown = web.client.log_in(&name.registry, &credential);
+        shown.map_err(|error| vec![refused(&name, &error)])
+    })?;
     keeper.keep(&name, &username, &password)?;
     Ok(answer("Login Succeeded\n")?)
 }

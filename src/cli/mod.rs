@@ -243,6 +243,7 @@ type Done = Result<(), Failure>;
 /// Does what the command line asks.
 pub(crate) fn main() -> ExitCode {
     let panics = panics::Panics::collect();
+    interrupt::survive_large_files();
     let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(PANICKED);
     panics.report(code == PANICKED);
     ExitCode::from(code)

@@ -1,12 +1,13 @@
 //! `kiln referrers`: what a registry has about an image.
 
 use clap::{Args, ValueEnum};
-use kiln::event::Cancel;
 use kiln::images::Library;
 use kiln::oci::Descriptor;
 
 use super::network::RegistryFlags;
+use super::progress::Mode;
 use super::table::columns;
+use super::watch::Watch;
 use super::{Done, Session, answer, text};
 
 #[derive(Debug, Args)]
@@ -33,10 +34,11 @@ enum Format {
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, session: &Session) -> Done {
-    let settings = session.registry(&flags.registry)?;
-    // Nothing is to be put in order when a signal ends it.
-    let library = Library::open(&session.state_root()?, &settings, &Cancel::new())?;
-    let (subject, found) = library.referrers(&flags.image, flags.artifact_type.as_deref())?;
+    let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
+    let (subject, found) = Watch::new(Mode::Quiet, session).follow(|_, cancel| {
+        let library = Library::open(&root, &settings, cancel)?;
+        Ok(library.referrers(&flags.image, flags.artifact_type.as_deref())?)
+    })?;
     let shown = match flags.format {
         Format::Table => table(&found),
         Format::Json => {

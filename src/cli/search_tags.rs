@@ -2,12 +2,13 @@
 
 use clap::{Args, ValueEnum};
 use kiln::diagnostic::{Blame, Diagnostic};
-use kiln::event::Cancel;
 use kiln::images::Library;
 use kiln::oci::Reference;
 use kiln::wildcard;
 
 use super::network::RegistryFlags;
+use super::progress::Mode;
+use super::watch::Watch;
 use super::{Done, Session, answer, text};
 
 #[derive(Debug, Args)]
@@ -45,10 +46,11 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let limit = flags.limit.unwrap_or(usize::MAX);
     // What is left out cannot be known before it was read.
     let wanted = if flags.filter.is_some() { usize::MAX } else { limit };
-    let settings = session.registry(&flags.registry)?;
-    // Nothing is to be put in order when a signal ends it.
-    let library = Library::open(&session.state_root()?, &settings, &Cancel::new())?;
-    let names = library.remote_tags(&flags.repository, wanted)?;
+    let (root, settings) = (session.state_root()?, session.registry(&flags.registry)?);
+    let names = Watch::new(Mode::Quiet, session).follow(|_, cancel| {
+        let library = Library::open(&root, &settings, cancel)?;
+        Ok(library.remote_tags(&flags.repository, wanted)?)
+    })?;
     let tags = names.iter().filter_map(|name| name.tag().map(str::to_owned));
     let tags = tags.filter(|tag| chosen(tag).unwrap_or(false));
     let tags: Vec<_> = tags.take(limit).collect();

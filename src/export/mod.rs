@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::diagnostic::Blame;
 use crate::event::Cancel;
-use crate::fs::{PathError, full_disk};
+use crate::fs::{PathError, remedy};
 use crate::layer::LayerError;
 use crate::oci::Reference;
 use crate::snapshot::SnapshotError;
@@ -88,7 +88,7 @@ impl ExportError {
             | Self::Format(_)
             | Self::Canceled => None,
         };
-        hint.or_else(|| full_disk(self))
+        hint.or_else(|| remedy(self))
     }
 }
 

@@ -27,7 +27,7 @@ use crate::oci::Platform;
 use crate::snapshot::Snapshots;
 
 fn whole(exporter: &Exporter<'_>, image: &Image) -> Result<Tree> {
-    let snapshots = Snapshots::new(exporter.store);
+    let snapshots = Snapshots::new(exporter.store).until(exporter.cancel);
     let mut tree = Tree::empty();
     for layer in &image.layers {
         tree = snapshots.stack(&tree, layer.id)?;

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 pub use cap::hold_cap;
 
-use crate::fs::PathError;
+use crate::fs::{PathError, remedy};
 use crate::store::{Store, StoreError};
 use inventory::Inventory;
 use plan::Plan;
@@ -42,7 +42,7 @@ impl GcError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Path(_) => None,
+            Self::Path(_) => remedy(self),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
-use crate::fs::{PathError, full_disk};
+use crate::fs::{PathError, remedy};
 use crate::layer::LayerError;
 use crate::registry::ConfigError;
 use crate::snapshot::SnapshotError;
@@ -190,7 +190,7 @@ impl ImagesError {
             | Self::File { source: error, .. }
             | Self::Unusable { source: error, .. } => error.hint(),
             Self::Export(error) => error.hint(),
-            Self::Path(_) => full_disk(self),
+            Self::Path(_) => remedy(self),
             Self::Place(_) => Some(
                 "the places are NAME (the local store), docker://NAME, oci:DIRECTORY[:NAME], \
                  oci-archive:FILE[:NAME] and docker-archive:FILE[:NAME]"
@@ -223,7 +223,7 @@ impl ImagesError {
             Self::NoLayer { .. } | Self::SeveralLayers(_) | Self::NotABase { .. } => {
                 Some("`kiln layers` shows the numbers of the layers".to_owned())
             }
-            Self::Layer(_) | Self::Snapshot(_) => full_disk(self),
+            Self::Layer(_) | Self::Snapshot(_) => remedy(self),
             Self::Store(error) => error.hint(),
             Self::Verify(error) => error.hint(),
             Self::Settings(error) => error.hint(),

@@ -15,6 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::pack::{PackOptions, file_offsets};
 use super::{Changes, Contents, Tree, TreePath};
+use crate::event::Cancel;
 use crate::fs::PathError;
 
 /// How files are looked for beneath a directory: never out of it, never through a link.
@@ -35,6 +36,51 @@ impl Nowhere {
 impl Contents for Nowhere {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound))
+    }
+}
+
+/// Contents whose reading fails once the user asks to stop.
+pub struct Stoppable<C> {
+    inner: C,
+    cancel: Cancel,
+}
+
+impl<C> Stoppable<C> {
+    /// Makes contents stoppable.
+    pub fn new(inner: C, cancel: &Cancel) -> Self {
+        Self { inner, cancel: cancel.clone() }
+    }
+}
+
+impl<C: Contents + ?Sized> Contents for &C {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        (**self).open(path)
+    }
+}
+
+impl<C: Contents + ?Sized> Contents for Arc<C> {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        (**self).open(path)
+    }
+}
+
+impl<C: Contents> Contents for Stoppable<C> {
+    fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(StoppableRead { inner: self.inner.open(path)?, cancel: &self.cancel }))
+    }
+}
+
+struct StoppableRead<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    cancel: &'a Cancel,
+}
+
+impl Read for StoppableRead<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.cancel.is_canceled() {
+            true => Err(io::Error::other("canceled")),
+            false => self.inner.read(buf),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use ahead::{Ahead, Reading};
 pub use archive::Limits;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
-pub use contents::{DirectoryContents, Nowhere, TarContents, TreeContents};
+pub use contents::{DirectoryContents, Nowhere, Stoppable, TarContents, TreeContents};
 pub use diff::{Found, Inode, Opacity, diff_upper, is_overlay_xattr};
 pub use difference::{Aspect, Difference};
 pub use disk::{Flavour, OverlayXattrs, Owners};

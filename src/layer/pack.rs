@@ -7,9 +7,7 @@
 //! Of extended attributes only `security.capability` is written, as BuildKit does.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
 
 use super::error::{LayerError, Result, misfit};
 use super::header::{BLOCK, Header, padding};

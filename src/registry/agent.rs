@@ -8,7 +8,7 @@
 //! What ends a wait, with the usual values: 30 s for a name and for a connection, 60 s for the head of an answer (and
 //! a second more for every [`PER_SECOND`] bytes that the server has just been sent and has to look through), 60 s
 //! without a byte, 120 s for a document, 120 s for [`LEAST`] bytes of a blob. When the user asks to stop, all connections
-//! are closed at once; only looking up a name and connecting are waited for.
+//! are closed at once, and nobody waits any longer for a name or a connection.
 //!
 //! It does not retry, and knows nothing of registries.
 
@@ -17,6 +17,7 @@ mod options;
 mod pace;
 
 use std::io::{self, Read};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -312,7 +313,7 @@ impl Agent {
         let work = Duration::from_secs(request.body.work() / PER_SECOND);
         let patience = self.options.timeouts.response + work;
         let response = match &mut request.body {
-            RequestBody::Empty | RequestBody::End(_) => run(&agent, builder, (), patience),
+            RequestBody::Empty | RequestBody::End(_) => self.run_apart(&agent, builder, patience),
             RequestBody::Bytes(bytes) => run(&agent, builder, *bytes, patience),
             RequestBody::Stream(stream, size) => {
                 let builder = builder.header("content-length", *size);
@@ -327,6 +328,30 @@ impl Agent {
             body,
             document_timeout: self.options.timeouts.document,
         })
+    }
+
+    /// Asks on a thread of its own, which is left behind when the user asks to stop: nothing else ends the looking up of a
+    /// name, or a connection that is not answered.
+    fn run_apart(
+        &self,
+        agent: &ureq::Agent,
+        builder: Builder,
+        patience: Duration,
+    ) -> Result<ureq::http::Response<ureq::Body>, AgentError> {
+        let url = builder.uri_ref().map(|uri| shown(&uri.to_string())).unwrap_or_default();
+        let (send, receive) = std::sync::mpsc::channel();
+        let agent = agent.clone();
+        std::thread::spawn(move || drop(send.send(run(&agent, builder, (), patience))));
+        loop {
+            match receive.recv_timeout(WATCH) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !self.options.cancel.is_canceled() => {}
+                Err(_) => {
+                    let source = Box::new(ureq::Error::Io(io::Error::other("canceled")));
+                    return Err(AgentError::Transport { url, source });
+                }
+            }
+        }
     }
 
     /// Returns when to give up waiting.

@@ -14,6 +14,7 @@ use super::upper::Upper;
 use super::{
     Base, LayerId, Result, Snapshots, Snapshotter, View, Workspace, flavour, plain_directory,
 };
+use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
     Changes, DirectoryContents, Found, Opacity, Tree, TreePath, diff_upper, duplicate,
@@ -38,7 +39,7 @@ pub(super) struct Before {
 impl Before {
     fn of(upper: &Upper, base: &Tree) -> Result<Self> {
         let entries = RefCell::new(HashMap::new());
-        upper.read_if(base, &[], &mut |path, stat| {
+        upper.read_if(base, &[], &Cancel::new(), &mut |path, stat| {
             entries.borrow_mut().insert(path.clone(), (stat.st_ino, changed(stat)));
             false
         })?;
@@ -66,9 +67,13 @@ fn copy(snapshots: Snapshots<'_>, base: Base<'_>) -> Result<Upper> {
 }
 
 /// Returns what a command may have changed.
-fn found(base: Base<'_>, workspace: &Workspace, owned: &[Owned]) -> Result<Vec<(TreePath, Found)>> {
+fn found(
+    base: Base<'_>,
+    workspace: &Workspace,
+    (owned, cancel): (&[Owned], &Cancel),
+) -> Result<Vec<(TreePath, Found)>> {
     let mut there = HashMap::from([(TreePath::root(), true)]);
-    let mut found = workspace.upper.read_if(base.tree, owned, &mut |path, stat| {
+    let mut found = workspace.upper.read_if(base.tree, owned, cancel, &mut |path, stat| {
         let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
         there.insert(path.clone(), is_directory);
         workspace.before.as_ref().is_none_or(|before| !before.is_untouched(path, stat))
@@ -102,7 +107,8 @@ impl Snapshotter for Copied {
         workspace: Workspace,
         owned: &[Owned],
     ) -> Result<(LayerId, Changes)> {
-        let changes = diff_upper(base.tree, found(base, &workspace, owned)?)?;
+        let changes =
+            diff_upper(base.tree, found(base, &workspace, (owned, &snapshots.canceled_by()))?)?;
         // The directory is no layer's, and none that an overlay could use is needed here.
         let contents = DirectoryContents::open(&workspace.upper.files)?;
         let layer = snapshots.commit_packed(&changes, &contents)?;

@@ -24,10 +24,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
+use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, TarContents, Tree, TreeContents, TreePath, materialise, pack,
+    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, materialise, pack,
     packed_size,
 };
 use crate::ownership::Owned;
@@ -166,12 +167,24 @@ pub struct StoredLayer {
 #[derive(Clone, Copy)]
 pub struct Snapshots<'a> {
     store: &'a Store,
+    cancel: Option<&'a Cancel>,
 }
 
 impl<'a> Snapshots<'a> {
     /// Opens the layers of a store.
     pub fn new(store: &'a Store) -> Self {
-        Self { store }
+        Self { store, cancel: None }
+    }
+
+    /// The same, for work that ends with an error once the user asks to stop.
+    #[must_use]
+    pub fn until(self, cancel: &'a Cancel) -> Self {
+        Self { cancel: Some(cancel), ..self }
+    }
+
+    /// Returns what may stop work.
+    fn canceled_by(&self) -> Cancel {
+        self.cancel.cloned().unwrap_or_default()
     }
 
     fn dir(&self, id: LayerId) -> PathBuf {
@@ -188,6 +201,10 @@ impl<'a> Snapshots<'a> {
     pub fn load(&self, id: LayerId) -> Result<StoredLayer> {
         let changes = self.changes(id)?;
         let contents = self.contents(id, &changes)?;
+        let contents = match self.cancel {
+            Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
+            None => contents,
+        };
         Ok(StoredLayer { changes: Arc::new(changes), contents })
     }
 
@@ -214,11 +231,15 @@ impl<'a> Snapshots<'a> {
         }
         Err(SnapshotError::Missing(id))
     }
-    }
+
     /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
     pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
         let mut blob = self.store.new_blob()?;
-        pack(changes, contents, &PackOptions::default(), &mut blob)?;
+        let options = PackOptions::default();
+        match self.cancel {
+            Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, &mut blob)?,
+            None => pack(changes, contents, &options, &mut blob)?,
+        };
         let (digest, _) = blob.commit()?;
         self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
     }

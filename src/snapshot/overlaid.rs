@@ -26,7 +26,7 @@ impl Snapshotter for Overlaid {
         owned: &[Owned],
     ) -> Result<(LayerId, Changes)> {
         let files = &workspace.upper.files;
-        let found = workspace.upper.read(base.tree, owned)?;
+        let found = workspace.upper.read(base.tree, owned, &snapshots.canceled_by())?;
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(base.tree, found)?;
         leftovers.reduce(files, &changes)?;

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use super::{Result, SnapshotError, flavour};
 use crate::digest::{ContentDigest, ContentHasher};
+use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
     Found, Inode, Kind, Metadata, Opacity, Owners, Timestamp, Tree, TreePath, Xattrs,
@@ -60,8 +61,13 @@ impl Upper {
     }
 
     /// Reads what a command left on a tree; `owned` says what the files cannot say of themselves.
-    pub fn read(&self, base: &Tree, owned: &[Owned]) -> Result<Vec<(TreePath, Found)>> {
-        self.read_if(base, owned, &mut |_, _| true)
+    pub fn read(
+        &self,
+        base: &Tree,
+        owned: &[Owned],
+        cancel: &Cancel,
+    ) -> Result<Vec<(TreePath, Found)>> {
+        self.read_if(base, owned, cancel, &mut |_, _| true)
     }
 
     /// Reads of what is there only what `wanted`, which hears of every entry once, parents first, wants to know of.
@@ -69,6 +75,7 @@ impl Upper {
         &self,
         base: &Tree,
         owned: &[Owned],
+        cancel: &Cancel,
         wanted: &mut dyn FnMut(&TreePath, &Stat) -> bool,
     ) -> Result<Vec<(TreePath, Found)>> {
         let owned = owned.iter().map(|it| (it.origin, (it.uid, it.gid))).collect();
@@ -77,7 +84,7 @@ impl Upper {
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         walk.directory(top, &TreePath::root())?;
         let Walk { mut found, files, .. } = walk;
-        let digests = hash_all(&self.files, &files, &found)?;
+        let digests = hash_all(&self.files, (&files, &found), cancel)?;
         for (index, digest) in files.iter().zip(digests) {
             if let Found::Other { kind: Kind::File { content, .. }, .. } = &mut found[*index].1 {
                 *content = digest;
@@ -313,16 +320,16 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
 /// Hashes files on all cores; results are in the order of `files`.
 fn hash_all(
     root: &Path,
-    files: &[usize],
-    found: &[(TreePath, Found)],
+    (files, found): (&[usize], &[(TreePath, Found)]),
+    cancel: &Cancel,
 ) -> Result<Vec<ContentDigest>> {
     let paths: Vec<PathBuf> =
         files.iter().map(|index| root.join(found[*index].0.as_path())).collect();
-    hash_files(&paths)
+    hash_files(&paths, cancel)
 }
 
-/// Hashes files on all cores; results are in the order of `paths`.
-pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
+/// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
+pub fn hash_files(paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<ContentDigest>> {
     const BATCH: usize = 64;
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, ContentDigest)>> {
@@ -334,7 +341,7 @@ pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
                 return Ok(done);
             }
             for (index, path) in paths.iter().enumerate().skip(start).take(BATCH) {
-                done.push((index, hash_file(path, &mut buffer)?));
+                done.push((index, hash_file(path, &mut buffer, cancel)?));
             }
         }
     };
@@ -356,12 +363,15 @@ pub fn hash_files(paths: &[PathBuf]) -> Result<Vec<ContentDigest>> {
     Ok(digests)
 }
 
-fn hash_file(path: &Path, buffer: &mut [u8]) -> Result<ContentDigest> {
+fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentDigest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::of("read", path))?;
     let mut file = std::fs::File::from(file);
     let mut hasher = ContentHasher::new();
     loop {
+        if cancel.is_canceled() {
+            return Err(PathError::of("read", path)(std::io::Error::other("canceled")).into());
+        }
         match file.read(buffer).map_err(PathError::of("read", path))? {
             0 => return Ok(hasher.content()),
             n => hasher.update(&buffer[..n]),
@@ -386,7 +396,7 @@ mod tests {
                 setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
             }
         }
-        let mut found = Upper { files, work }.read(&Tree::empty(), &[]).unwrap();
+        let mut found = Upper { files, work }.read(&Tree::empty(), &[], &Cancel::new()).unwrap();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names = |meta: &Metadata| {
             let names = meta.xattrs.keys().map(|name| String::from_utf8_lossy(name).into_owned());

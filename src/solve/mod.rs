@@ -142,8 +142,8 @@ impl Progress {
 }
 
 impl<'a> Solver<'a> {
-    fn snapshots(&self) -> Snapshots<'a> {
-        Snapshots::new(self.store)
+    fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots::new(self.store).until(&self.cancel)
     }
 
     fn say(&self, event: Event) {
@@ -242,7 +242,7 @@ impl<'a> Solver<'a> {
     fn context(&self, source: &FilesSource) -> Result<Tree, StepError> {
         let files = self.contexts.iter().find(|(known, _)| known == source).map(|(_, files)| files);
         Ok(match files {
-            Some(ContextFiles::Local(local)) => local.load(self.store)?,
+            Some(ContextFiles::Local(local)) => local.load(self.store, &self.cancel)?,
             Some(ContextFiles::Tree(tree)) => tree.clone(),
             None => Tree::empty(),
         })
@@ -261,7 +261,11 @@ impl<'a> Solver<'a> {
         let step = StepId(id.0);
         let start = Instant::now();
         self.say(Event::Started { step, name: self.graph.get(id).name.clone() });
-        let result = work();
+        // Whatever failed when the user had asked to stop was stopped.
+        let result = work().map_err(|error| match self.cancel.is_canceled() {
+            true => StepError::Canceled,
+            false => error,
+        });
         self.say(match &result {
             Ok(_) => Event::Done { step, took: start.elapsed() },
             Err(error) if error.is_canceled() => Event::Canceled { step },

@@ -17,6 +17,7 @@ use super::SourceError;
 use super::stat_cache::{self, Fingerprint, Known, StatCache};
 use crate::digest::ContentDigest;
 use crate::dockerignore::{Matcher, Parents, Verdict};
+use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
@@ -38,7 +39,7 @@ pub struct LocalContext {
 
 impl LocalContext {
     /// Reads the files, most of them only by their times.
-    pub fn load(&self, store: &Store) -> Result<Tree, SourceError> {
+    pub fn load(&self, store: &Store, cancel: &Cancel) -> Result<Tree, SourceError> {
         let matcher = self.matcher()?;
         let name = ContentDigest::of(self.root.as_os_str().as_bytes()).hex();
         let cache = stat_cache::load(store, &name);
@@ -52,7 +53,7 @@ impl LocalContext {
             entries = walk(&[TreePath::root()])?;
         }
         let read_at = now();
-        let digests = self.digests(&entries, &cache)?;
+        let digests = self.digests(&entries, &cache, cancel)?;
         remember(store, &name, &entries, (&digests, read_at), cache);
         self.tree(entries, digests)
     }
@@ -112,6 +113,7 @@ impl LocalContext {
         &self,
         entries: &[Entry],
         cache: &StatCache,
+        cancel: &Cancel,
     ) -> Result<Vec<Option<Digested>>, SourceError> {
         let mut digests = Vec::with_capacity(entries.len());
         let mut unread = Vec::new();
@@ -134,7 +136,8 @@ impl LocalContext {
         }
         let paths: Vec<PathBuf> =
             unread.iter().map(|i| self.root.join(entries[*i].path.as_path())).collect();
-        for ((index, path), content) in unread.iter().zip(&paths).zip(upper::hash_files(&paths)?) {
+        let contents = upper::hash_files(&paths, cancel)?;
+        for ((index, path), content) in unread.iter().zip(&paths).zip(contents) {
             let mut xattrs = upper::xattrs(path, FileType::RegularFile)?;
             // A file of somebody's state root.
             xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());

@@ -23,7 +23,7 @@ pub use stat_cache::reads_context;
 pub(crate) use unpacking::Counted;
 
 use crate::diagnostic::Blame;
-use crate::fs::{PathError, full_disk};
+use crate::fs::{PathError, remedy};
 use crate::layer::LayerError;
 use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
@@ -153,7 +153,7 @@ impl SourceError {
             Self::Registry(error) => error.hint(),
             Self::Document(error) => error.hint(),
             Self::Name(error) => error.hint(),
-            _ if full_disk(self).is_some() => full_disk(self),
+            _ if remedy(self).is_some() => remedy(self),
             Self::ImageNotFound { hint, .. } | Self::Ignore { hint, .. } => hint.clone(),
             Self::NoImages => Some(
                 "kiln reads docker archives, OCI archives and OCI layouts; `kiln import` takes a root file system"
@@ -191,7 +191,7 @@ impl SourceError {
     /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {
-            _ if full_disk(self).is_some() => Blame::Machine,
+            _ if remedy(self).is_some() => Blame::Machine,
             Self::Ignore { .. }
             | Self::ImageNotFound { .. }
             | Self::Ambiguous(_)

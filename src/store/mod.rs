@@ -78,10 +78,11 @@ impl StoreError {
     /// Returns a remedy, if there is one to name.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Path(error) if error.is_full() => Some(
+            Self::Path(error) if error.source.kind() == std::io::ErrorKind::StorageFull => Some(
                 "the disk is full: free some space, or name another state root with `--root`"
                     .into(),
             ),
+            Self::Path(error) if fs::remedy(error).is_some() => fs::remedy(error),
             Self::Path(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
                 Some("name a state root that you may write to with `--root`".into())
             }

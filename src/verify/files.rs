@@ -230,7 +230,10 @@ impl Walk<'_> {
             reader.go_on()?;
             let paths: Vec<PathBuf> =
                 files.iter().map(|(path, _, _)| self.root.join(path.as_path())).collect();
-            let digests = hash_files(&paths)?;
+            let digests = match hash_files(&paths, reader.cancel) {
+                Err(_) if reader.cancel.is_canceled() => return Err(VerifyError::Canceled.into()),
+                digests => digests?,
+            };
             let differs =
                 |((_, _, content), digest): &(&(_, _, ContentDigest), _)| content != digest;
             if let Some(((path, _, _), _)) = files.iter().zip(digests).find(differs) {

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::event::Cancel;
-use crate::fs::PathError;
+use crate::fs::{PathError, remedy};
 use crate::snapshot::SnapshotError;
 use crate::store::{Store, StoreError};
 
@@ -48,7 +48,8 @@ impl VerifyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Path(_) | Self::Snapshot(_) | Self::Canceled => None,
+            Self::Path(_) | Self::Snapshot(_) => remedy(self),
+            Self::Canceled => None,
         }
     }
 }

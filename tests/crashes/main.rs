@@ -6,6 +6,7 @@ mod damage;
 mod killed;
 mod power;
 mod prepared;
+mod refused;
 #[path = "../registry/server.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod server;

@@ -31,6 +31,8 @@ fn in_turn(user: &User, owners: &str) {
     };
     run(&["build", "--quiet", "context"]);
     run(&["settle"]);
+    let checked = run(&["check-store", "--progress", "quiet"]);
+    assert!(checked.ends_with(" read: all is well\n"), "as {}: {checked}", user.name);
     let sizes = run(&["du", "--format", "json"]);
     let size = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["Size"].as_u64().unwrap()
