@@ -7,15 +7,17 @@ use support::docker::Docker;
 use support::podman::Podman;
 use support::{BASE, Kiln};
 
-/// What is built inside by root, who can give files away there.
-const INSIDE: &str = "RUN mkdir /d && touch /d/x && chown 7:8 /d/x && stat -c 'owned %u:%g' /d/x && test -e /proc/self/status\n\
-    RUN rm /d/x && ls /d\n";
+/// What is built inside, also by a user with one id.
+const INSIDE: &str = "RUN mkdir -p -m 1777 /d /tmp && touch /d/x && chown 7:8 /d/x && stat -c 'owned %u:%g' /d/x && test -e /proc/self/status\n\
+    RUN mknod /d/n c 1 3 && cp -a /d /e && stat -c 'copied %u:%g' /e/x\n\
+    USER 9:9\n\
+    RUN echo ran as $(id -u):$(id -g) && touch /tmp/own && stat -c 'made %u:%g' /tmp/own && cd /tmp && mkdir y && stat -c 'there %u' y\n\
+    USER 0\n\
+    RUN rm -r /d/x && ls /d\n";
 
 /// An archive of an image with a shell, and with contexts for builds that run commands and that only copy.
 fn archive(kiln: &Kiln) -> std::path::PathBuf {
     kiln.file("inside/Dockerfile", &format!("{BASE}{INSIDE}"));
-    // One id cannot be shared out.
-    kiln.file("inside/alone", &format!("{BASE}RUN echo ran as $(id -u)\n"));
     kiln.file("inside/copying", "FROM scratch\nCOPY busybox /bin/busybox\n");
     std::fs::copy(kiln.context().join("busybox"), kiln.context().join("inside/busybox")).unwrap();
     let out = kiln.path("tools.tar");
@@ -54,12 +56,14 @@ fn in_podman_without_any_flag() {
         let words = words(&program, more, script, "docker.io/library/tools:latest");
         podman.run(&[&["--runtime", "runc"], &words[..]].concat())
     };
-    let said = run(&[], BUILD);
-    assert!(said.ends_with("code 0\n"), "{said}");
-    assert!(said.contains(" owned 7:8\n"), "{said}");
     let user = ["--user", "1000:1000", "--env", "HOME=/home"];
-    let said = run(&user, &BUILD.replace("/ctx 2>", "-f /ctx/alone /ctx 2>"));
-    assert!(said.ends_with("code 0\n") && said.contains(" ran as 0\n"), "{said}");
+    for who in [&[][..], &user] {
+        let said = run(who, BUILD);
+        assert!(said.ends_with("code 0\n"), "{said}");
+        for wanted in ["owned 7:8", "copied 7:8", "ran as 9:9", "made 9:9", "there 9"] {
+            assert!(said.contains(&format!(" {wanted}\n")), "{wanted}, as {who:?}: {said}");
+        }
+    }
     let said = run(&user, DOCTOR);
     assert!(said.ends_with("code 0\n") && said.contains("in a podman container"), "{said}");
     assert!(said.contains("fix: `podman run --security-opt unmask=ALL …`"), "{said}");

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::CapabilitySet;
 
 use super::call::Place;
@@ -22,6 +23,8 @@ const PAGE: u64 = 4096;
 /// A thread whose question is being answered.
 pub(super) struct Caller {
     thread: u32,
+    /// What /proc calls it.
+    name: u32,
     /// Its root, if that is not the sandbox's.
     root: Option<OwnedFd>,
 }
@@ -44,9 +47,11 @@ impl Spot {
 }
 
 impl Caller {
-    /// Looks at a thread; `may_differ` says that some thread has changed its root.
-    pub(super) fn new(thread: u32, may_differ: bool) -> Result<Self, Errno> {
-        let mut caller = Self { thread, root: None };
+    /// Looks at a thread; `may_differ` says that some thread has changed its root, `elsewhere` that /proc is that of a
+    /// container around the sandbox.
+    pub(super) fn new(thread: u32, may_differ: bool, elsewhere: bool) -> Result<Self, Errno> {
+        let name = if elsewhere { name_elsewhere(thread)? } else { thread };
+        let mut caller = Self { thread, name, root: None };
         if may_differ {
             let (own, theirs) = (stat("/")?, stat(caller.proc("root"))?);
             if (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino) {
@@ -64,7 +69,7 @@ impl Caller {
 
     /// Returns a path of what the kernel tells of it.
     pub(super) fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.thread))
+        PathBuf::from(format!("/proc/{}/{name}", self.name))
     }
 
     /// Reads its memory.
@@ -130,7 +135,7 @@ impl Caller {
     fn own(&self, path: &Path) -> PathBuf {
         for own in ["/proc/self", "/proc/thread-self"] {
             if let Ok(rest) = path.strip_prefix(own) {
-                return join(&PathBuf::from(format!("/proc/{}", self.thread)), rest);
+                return join(&PathBuf::from(format!("/proc/{}", self.name)), rest);
             }
         }
         path.to_owned()
@@ -163,6 +168,27 @@ impl Caller {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().to_owned())
     }
+}
+
+/// Returns whether /proc is not that of this process's own namespace.
+pub(super) fn is_proc_elsewhere() -> bool {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    readlink("/proc/self", Vec::new()).is_ok_and(|name| name.as_bytes() != own.as_bytes())
+}
+
+/// Finds out what another namespace's /proc calls a thread: a descriptor's information has the number that is right there.
+fn name_elsewhere(thread: u32) -> Result<u32, Errno> {
+    // PIDFD_THREAD, since Linux 6.9.
+    let any_thread = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let thread = match pidfd_open(pid, any_thread) {
+        Err(Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty()),
+        opened => opened,
+    }?;
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", thread.as_raw_fd()));
+    let told = told.map_err(|_| Errno::SRCH)?;
+    let number = told.lines().find_map(|line| line.strip_prefix("Pid:"));
+    number.and_then(|number| number.trim().parse().ok()).ok_or(Errno::SRCH)
 }
 
 /// Joins without taking a look at what the parts mean; a slash at the end stays.

@@ -38,7 +38,7 @@ use super::spec::User;
 use super::sys::{self, Question, Reply};
 use super::wire::Scope;
 use call::{Call, MARKED_LIMIT};
-use caller::Caller;
+use caller::{Caller, is_proc_elsewhere};
 use identity::{Change, Identities, Identity, Ids};
 use ledger::Ledger;
 
@@ -70,6 +70,8 @@ pub(super) struct Supervisor {
     identities: Identities,
     /// Whether some process may have another root.
     changed_root: bool,
+    /// Whether /proc is that of a container around the sandbox; `None`: nobody has looked yet.
+    proc_is_elsewhere: Option<bool>,
 }
 
 impl Supervisor {
@@ -90,6 +92,7 @@ impl Supervisor {
             ledger: Ledger::new(below, upper, notes)?,
             identities: Identities::new(first),
             changed_root: false,
+            proc_is_elsewhere: None,
         })
     }
 
@@ -126,7 +129,8 @@ impl Supervisor {
         let Some(call) = Call::of(question.number, question.args) else {
             return Ok(Answer::Proceed);
         };
-        let caller = Caller::new(question.thread, self.changed_root)?;
+        let elsewhere = *self.proc_is_elsewhere.get_or_insert_with(is_proc_elsewhere);
+        let caller = Caller::new(question.thread, self.changed_root, elsewhere)?;
         let number = marked(caller.thread())?;
         // Only now is it sure that all this was of the caller, and not of a later process with its number.
         if !sys::is_waiting(listener, question.id) {
