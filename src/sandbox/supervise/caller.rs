@@ -14,14 +14,16 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::CapabilitySet;
 
 use super::call::Place;
-use crate::sandbox::sys;
+use crate::sandbox::sys::{self, Question};
 
 /// The longest path that the kernel takes, with its end.
 const LONGEST_PATH: usize = 4096;
 const PAGE: u64 = 4096;
 
 /// A thread whose question is being answered.
-pub(super) struct Caller {
+pub(super) struct Caller<'a> {
+    listener: &'a OwnedFd,
+    question: u64,
     thread: u32,
     /// What /proc calls it.
     name: u32,
@@ -46,12 +48,18 @@ impl Spot {
     }
 }
 
-impl Caller {
-    /// Looks at a thread; `may_differ` says that some thread has changed its root, `elsewhere` that /proc is that of a
+impl<'a> Caller<'a> {
+    /// Looks at who asks; `may_differ` says that some thread has changed its root, `elsewhere` that /proc is that of a
     /// container around the sandbox.
-    pub(super) fn new(thread: u32, may_differ: bool, elsewhere: bool) -> Result<Self, Errno> {
+    pub(super) fn new(
+        listener: &'a OwnedFd,
+        question: &Question,
+        may_differ: bool,
+        elsewhere: bool,
+    ) -> Result<Self, Errno> {
+        let thread = question.thread;
         let name = if elsewhere { name_elsewhere(thread)? } else { thread };
-        let mut caller = Self { thread, name, root: None };
+        let mut caller = Self { listener, question: question.id, thread, name, root: None };
         if may_differ {
             let (own, theirs) = (stat("/")?, stat(caller.proc("root"))?);
             if (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino) {
@@ -80,8 +88,16 @@ impl Caller {
         }
     }
 
+    /// Returns whether it still waits: if not, what was read of it may have been of a later thread with its number.
+    pub(super) fn is_waiting(&self) -> bool {
+        sys::is_waiting(self.listener, self.question)
+    }
+
     /// Writes its memory.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        if !self.is_waiting() {
+            return Err(Errno::SRCH);
+        }
         sys::write_memory(self.thread, address, bytes).map_err(|_| Errno::FAULT)
     }
 
@@ -217,7 +233,7 @@ fn beneath_root(root: &OwnedFd, path: &Path, follow: bool, to_make: bool) -> Res
 }
 
 /// Opens where a call's relative paths start.
-pub(super) fn open_base(caller: &Caller, directory: i32) -> Result<OwnedFd, Errno> {
+pub(super) fn open_base(caller: &Caller<'_>, directory: i32) -> Result<OwnedFd, Errno> {
     let base = match directory {
         libc::AT_FDCWD => caller.proc("cwd"),
         descriptor => caller.proc(&format!("fd/{descriptor}")),

@@ -20,7 +20,7 @@ use crate::sandbox::sys::{stat_bytes, statx_bytes};
 /// `chown` and its kin. What the kernel does besides is left to it: setuid bits and capabilities go.
 pub(super) fn chown(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     (uid, gid): (u32, u32),
@@ -62,7 +62,7 @@ pub(super) fn chown(
 /// Returns who a process is once it has become a program: setuid and setgid bits count, scripts' do not.
 pub(super) fn executed(
     ledger: &Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
 ) -> Result<Identity, Errno> {
@@ -99,7 +99,7 @@ const STAT: [usize; 4] = [16, 24, 28, 32];
 const STATX: [usize; 4] = [28, 20, 24, 128];
 
 /// `stat` and its kin.
-pub(super) fn tell(ledger: &Ledger, caller: &Caller, place: Place, into: u64) -> Outcome {
+pub(super) fn tell(ledger: &Ledger, caller: &Caller<'_>, place: Place, into: u64) -> Outcome {
     let Ok(Some((file, owned))) = recorded(ledger, caller, place) else {
         return Ok(Answer::Proceed);
     };
@@ -118,7 +118,7 @@ pub(super) fn tell(ledger: &Ledger, caller: &Caller, place: Place, into: u64) ->
 /// `statx`.
 pub(super) fn tell_more(
     ledger: &Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     place: Place,
     (flags, mask, into): (i32, u32, u64),
 ) -> Outcome {
@@ -142,7 +142,7 @@ pub(super) fn tell_more(
 
 fn recorded(
     ledger: &Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     place: Place,
 ) -> Result<Option<(OwnedFd, Ownership)>, Errno> {
     let spot = caller.spot(place, false)?;
@@ -180,7 +180,7 @@ fn parent(spot: &Spot) -> &std::path::Path {
 }
 
 /// Does something with the caller's mask for modes.
-fn masked<T>(caller: &Caller, action: impl FnOnce() -> T) -> T {
+fn masked<T>(caller: &Caller<'_>, action: impl FnOnce() -> T) -> T {
     let old = umask(caller.umask());
     let done = action();
     umask(old);
@@ -190,7 +190,7 @@ fn masked<T>(caller: &Caller, action: impl FnOnce() -> T) -> T {
 /// `open` with a flag that may make a file. What is there already is for the kernel to open.
 pub(super) fn create(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     (flags, mode): (u64, u32),
@@ -215,7 +215,7 @@ pub(super) fn create(
 /// `openat2`, whose flags are in the caller's memory.
 pub(super) fn create_as(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     (how, size): (u64, u64),
@@ -255,7 +255,7 @@ pub(super) fn create_as(
 /// `mkdir`.
 pub(super) fn make_directory(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     mode: u32,
@@ -266,7 +266,7 @@ pub(super) fn make_directory(
 /// `symlink`.
 pub(super) fn make_link(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     target: u64,
@@ -277,12 +277,16 @@ pub(super) fn make_link(
 /// `mknod`. A device is an empty file that is said to be one.
 pub(super) fn make_node(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     (mode, device): (u32, u64),
 ) -> Outcome {
-    let kind = FileType::from_raw_mode(mode);
+    let kind = match FileType::from_raw_mode(mode) {
+        // No type means a regular file.
+        FileType::Unknown if mode & 0o170_000 == 0 => FileType::RegularFile,
+        kind => kind,
+    };
     let permissions = Mode::from_raw_mode(mode & 0o7777);
     let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
     // A character device 0:0 is overlayfs's whiteout, which anybody may make.
@@ -311,7 +315,7 @@ pub(super) fn make_node(
 /// Makes something that belongs to the caller; what goes wrong goes wrong again for the kernel.
 fn make(
     ledger: &mut Ledger,
-    caller: &Caller,
+    caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
     action: impl FnOnce(&Spot) -> Result<(), Errno>,

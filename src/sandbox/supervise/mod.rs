@@ -130,10 +130,17 @@ impl Supervisor {
             return Ok(Answer::Proceed);
         };
         let elsewhere = *self.proc_is_elsewhere.get_or_insert_with(is_proc_elsewhere);
-        let caller = Caller::new(question.thread, self.changed_root, elsewhere)?;
+        let caller = Caller::new(listener, &question, self.changed_root, elsewhere)?;
+        match call {
+            // Asked most often by far, and nobody's business but the file's.
+            Call::Stat { place, into } => return files::tell(&self.ledger, &caller, place, into),
+            Call::Statx { place, flags, mask, into } => {
+                return files::tell_more(&self.ledger, &caller, place, (flags, mask, into));
+            }
+            _ => {}
+        }
         let number = marked(caller.thread())?;
-        // Only now is it sure that all this was of the caller, and not of a later process with its number.
-        if !sys::is_waiting(listener, question.id) {
+        if !caller.is_waiting() {
             return Ok(Answer::Proceed);
         }
         if self.scope == Scope::Beyond && !is_permitted(&caller, call) {
@@ -144,10 +151,6 @@ impl Supervisor {
         match call {
             Call::Chown { place, uid, gid } => {
                 files::chown(ledger, &caller, identity, place, (uid, gid))
-            }
-            Call::Stat { place, into } => files::tell(ledger, &caller, place, into),
-            Call::Statx { place, flags, mask, into } => {
-                files::tell_more(ledger, &caller, place, (flags, mask, into))
             }
             Call::Open { place, flags, mode } => {
                 files::create(ledger, &caller, identity, place, (flags, mode))
@@ -182,7 +185,7 @@ impl Supervisor {
     }
 
     /// Answers what is about the caller itself.
-    fn answer_who(&mut self, caller: &Caller, number: u64, call: Call) -> Outcome {
+    fn answer_who(&mut self, caller: &Caller<'_>, number: u64, call: Call) -> Outcome {
         let identity = self.identities.get(number);
         match call {
             Call::GetReal(who) => Ok(Answer::Value(identity.ids(who).real.into())),
@@ -234,7 +237,7 @@ impl Supervisor {
         }
     }
 
-    fn mark(&mut self, caller: &Caller, identity: Identity) -> Result<(), Errno> {
+    fn mark(&mut self, caller: &Caller<'_>, identity: Identity) -> Result<(), Errno> {
         let number = self.identities.number(identity)?;
         let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let (_, hard) = sys::limit_of(caller.thread(), MARKED_LIMIT).map_err(failed)?;
@@ -243,7 +246,7 @@ impl Supervisor {
 }
 
 /// Where users are real, nobody gets more done than the kernel would let it do.
-fn is_permitted(caller: &Caller, call: Call) -> bool {
+fn is_permitted(caller: &Caller<'_>, call: Call) -> bool {
     match call {
         Call::MakeNode { .. } => caller.may(CapabilitySet::MKNOD),
         _ => caller.may(CapabilitySet::CHOWN),
@@ -259,7 +262,7 @@ fn marked(thread: u32) -> Result<u64, Errno> {
     Ok(soft.saturating_sub(MARK))
 }
 
-fn read_groups(caller: &Caller, count: u64, list: u64) -> Result<Vec<u32>, Errno> {
+fn read_groups(caller: &Caller<'_>, count: u64, list: u64) -> Result<Vec<u32>, Errno> {
     /// Far more than programs use, far less than could fill the memory.
     const MOST: u64 = 1024;
     if count > MOST {
