@@ -47,7 +47,7 @@ pub struct Base<'a> {
     pub layers: &'a [LayerId],
 }
 
-/// What a command writes to. It is thrown away with [`Workspace::discard`], or kept by [`Snapshotter::commit`].
+/// What a command writes to. It is thrown away with [`Workspace::discard`], or kept by [`Snapshotter::keep`].
 pub struct Workspace {
     /// What the sandbox is to take for `/`.
     pub root: Root,
