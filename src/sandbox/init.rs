@@ -321,9 +321,8 @@ fn make_root(spec: &Spec, setting: Setting) -> Result<(Workbench, OwnedFd, Optio
 
 fn run(command: &Prepared<'_>, supervisor: Option<Supervisor>, notes: &mut File) -> Result<Exit> {
     umask(Mode::from_raw_mode(0o022));
-    let started = supervisor.map(supervise).transpose();
-    let (supervisor, door) =
-        started.map_err(refused(|| "start the supervisor".to_owned()))?.unzip();
+    let door = supervisor.map(supervise).transpose();
+    let door = door.map_err(refused(|| "start the supervisor".to_owned()))?;
     match sys::fork().map_err(refused(|| "start the command".to_owned()))? {
         sys::Side::Child => {
             let failure = become_command(command, door);
@@ -332,19 +331,15 @@ fn run(command: &Prepared<'_>, supervisor: Option<Supervisor>, notes: &mut File)
         }
         sys::Side::Parent(child) => {
             drop(door);
-            let exit = reap(child, supervisor);
-            let exit = exit.map_err(refused(|| "wait for the command".to_owned()))?;
+            let exit = reap(child).map_err(refused(|| "wait for the command".to_owned()))?;
             seal()?;
-            exit.ok_or_else(|| {
-                let why = "the process that answers for owners in the sandbox was killed";
-                Failure::Invalid(why.to_owned())
-            })
+            Ok(exit)
         }
     }
 }
 
-/// Starts the supervisor; returns it and how it is given what it supervises.
-fn supervise(supervisor: Supervisor) -> io::Result<(Pid, UnixStream)> {
+/// Starts the supervisor; returns how it is given what it supervises. Who kills it has calls refused (ENOSYS) from then on.
+fn supervise(supervisor: Supervisor) -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     match sys::fork()? {
         sys::Side::Child => {
@@ -354,7 +349,7 @@ fn supervise(supervisor: Supervisor) -> io::Result<(Pid, UnixStream)> {
             }));
             sys::exit_now(u8::from(!matches!(served, Ok(Ok(())))))
         }
-        sys::Side::Parent(started) => Ok((started, ours)),
+        sys::Side::Parent(_) => Ok(ours),
     }
 }
 
@@ -381,21 +376,15 @@ fn seal() -> Result<()> {
     })
 }
 
-/// Waits for everything, passes signals on, and returns how the command ended; `None`: its supervisor was killed, so that
-/// it cannot go on.
-fn reap(command: Pid, supervisor: Option<Pid>) -> io::Result<Option<Exit>> {
+/// Waits for everything, passes signals on, and returns how the command ended.
+fn reap(command: Pid) -> io::Result<Exit> {
     loop {
-        let mut is_alone = false;
         while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
             if pid == command
                 && let Some(exit) = exit_of(status)
             {
-                return Ok(Some(exit));
+                return Ok(exit);
             }
-            is_alone |= Some(pid) == supervisor && status.exit_status() != Some(0);
-        }
-        if is_alone {
-            return Ok(None);
         }
         let signal = sys::next_signal()?;
         if signal.from_process && signal.number != libc::SIGCHLD {
