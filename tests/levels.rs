@@ -208,9 +208,11 @@ const INSTALL: &str = "FROM scratch\n\
     ENV SOURCE_DATE_EPOCH=1000000000 DEBIAN_FRONTEND=noninteractive\n\
     RUN apt-get install --quiet --yes ./service.deb && useradd --create-home --groups adm dev \\\n\
         && rm -rf /service.deb /var/log/* /var/cache/apt/* /var/cache/ldconfig/*\n\
-    RUN tar -c /var/lib/service | tar -x -p -C /opt && test \"$(stat -c %U:%a /opt/var/lib/service/state)\" = service:644\n\
+    RUN passwd --quiet --delete root && tar -c /var/lib/service | tar -x -p -C /opt && test \"$(stat -c %U:%a /opt/var/lib/service/state)\" = service:644\n\
     USER dev\n\
-    RUN cd && mkdir work && echo mine > work/file && test \"$(id -un):$(id -Gn)\" = 'dev:dev adm'\n";
+    RUN cd && mkdir work && echo mine > work/file && test \"$(id -un):$(id -Gn)\" = 'dev:dev adm'\n\
+    RUN su -c 'cd /home/dev && chown games:100000 work/file && mknod /disk b 8 1 && chgrp disk /disk' \
+        && ! chown games ~/work && ! mknod ~/null c 1 3\n";
 
 /// Makes the package.
 fn service_package(at: &Path) -> std::path::PathBuf {
@@ -239,7 +241,8 @@ fn packages_with_accounts_of_their_own_are_installed_at_every_level() {
     let directory = tempfile::tempdir().unwrap();
     let rootfs = support::debian::rootfs("apt", |_| Vec::new()).join("rootfs.tar.xz");
     let entries = compare(INSTALL, &[&service_package(directory.path()), &rootfs]);
-    for wanted in ["var/lib/service/state", "-rwsr-x---", "home/dev/work/file"] {
+    let ours = ["var/lib/service/state", "-rwsr-x---", "5/100000", "brw-r--r-- 0/6"];
+    for wanted in ours {
         assert!(entries.iter().any(|entry| entry.contains(wanted)), "{wanted}: {entries:#?}");
     }
 }

@@ -84,8 +84,13 @@ impl Supervisor {
         upper: Option<OwnedFd>,
         notes: File,
     ) -> io::Result<Self> {
+        let user = match scope {
+            // Users are real there: who may ask for what was seen to by then.
+            Scope::Beyond => User::default(),
+            Scope::Everything | Scope::Nothing => user.clone(),
+        };
         let (uid, gid) = (Ids::all(user.uid), Ids::all(user.gid));
-        let groups = user.groups.clone();
+        let groups = user.groups;
         let first = Identity { user: uid, group: gid, groups, keeps_rights: false, rights: false };
         Ok(Self {
             scope,
@@ -130,7 +135,10 @@ impl Supervisor {
             return Ok(Answer::Proceed);
         };
         let elsewhere = *self.proc_is_elsewhere.get_or_insert_with(is_proc_elsewhere);
-        let caller = Caller::new(listener, &question, self.changed_root, elsewhere)?;
+        // Who cannot be looked at is about to be gone.
+        let Ok(caller) = Caller::new(listener, &question, self.changed_root, elsewhere) else {
+            return Ok(Answer::Proceed);
+        };
         match call {
             // Asked most often by far, and nobody's business but the file's.
             Call::Stat { place, into } => return files::tell(&self.ledger, &caller, place, into),
