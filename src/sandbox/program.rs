@@ -1,4 +1,7 @@
-//! The program of the sandbox's own processes: a copy of kiln in memory that nobody can write to, not even root.
+//! The program of the sandbox's own processes: kiln by a way on which nobody can write to it, not even root.
+//!
+//! Where kiln may mount, that is a read-only mount of its file; elsewhere a sealed copy in memory, which takes
+//! milliseconds to make.
 //!
 //! The process that becomes a command is kiln until then, and a command can be made to be `/proc/self/exe`, or a script
 //! that names it as its interpreter. What runs then is kiln's program, as a process of the image's, through which the
@@ -10,20 +13,23 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 
-/// The program and, once it was needed, its copy.
+use super::sys;
+
+/// The program and, once it was needed, what is executed of it.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     path: PathBuf,
-    copy: Arc<OnceLock<Option<OwnedFd>>>,
+    closed: Arc<OnceLock<Option<OwnedFd>>>,
 }
 
 impl Program {
     /// The program at `path`.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, copy: Arc::default() }
+        Self { path, closed: Arc::default() }
     }
 
     /// What it was made of.
@@ -31,14 +37,24 @@ impl Program {
         &self.path
     }
 
-    /// A path that executes the copy; that of the program itself where files in memory are not to be executed
+    /// A path that executes it; that of the program itself where files in memory are not to be executed either
     /// (`vm.memfd_noexec`): it cannot be written to as long as it runs, and it runs longer than any command.
     pub(super) fn executable(&self) -> PathBuf {
-        match self.copy.get_or_init(|| copy_of(&self.path).ok()) {
-            Some(copy) => format!("/proc/self/fd/{}", copy.as_raw_fd()).into(),
+        let closed = || mount_of(&self.path).or_else(|_| copy_of(&self.path)).ok();
+        match self.closed.get_or_init(closed) {
+            Some(closed) => format!("/proc/self/fd/{}", closed.as_raw_fd()).into(),
             None => self.path.clone(),
         }
     }
+}
+
+/// A mount in no namespace: while `mount` is open it has one of its own, in which who may mount could open it again.
+fn mount_of(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, path, flags)?;
+    sys::close_mount(&mount)?;
+    let within = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    Ok(open(within, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn copy_of(path: &Path) -> io::Result<OwnedFd> {
@@ -63,16 +79,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_runs_and_cannot_be_written_to() {
+    fn it_runs_and_cannot_be_written_to() {
+        let top = tempfile::tempdir().unwrap();
+        // Nothing but the way protects this one.
+        let path = top.path().join("busybox");
+        std::fs::copy("/bin/busybox", &path).unwrap();
+        let ways = [(mount_of(&path), libc::EROFS), (copy_of(&path), libc::EPERM)];
+        for (way, refusal) in ways {
+            let way = way.unwrap();
+            let way = format!("/proc/self/fd/{}", way.as_raw_fd());
+            let output = std::process::Command::new(&way).arg0("echo").arg("x").output().unwrap();
+            assert_eq!(output.stdout, b"x\n");
+            let opened = std::fs::OpenOptions::new().write(true).open(&way);
+            let written = opened.and_then(|mut file| file.write_all(b"x"));
+            assert_eq!(written.unwrap_err().raw_os_error(), Some(refusal));
+            assert_eq!(std::fs::read(&way).unwrap(), std::fs::read("/bin/busybox").unwrap());
+        }
+        assert!(std::fs::OpenOptions::new().write(true).open(&path).is_ok(), "else it can be");
+    }
+
+    #[test]
+    fn it_is_made_once() {
         let program = Program::new("/bin/busybox".into());
-        let copy = program.executable();
-        assert_ne!(copy, program.path());
-        assert_eq!(program.executable(), copy, "it is made once");
-        let output = std::process::Command::new(&copy).arg0("echo").arg("x").output().unwrap();
-        assert_eq!(output.stdout, b"x\n");
-        let opened = std::fs::OpenOptions::new().write(true).open(&copy);
-        let written = opened.and_then(|mut file| file.write_all(b"x"));
-        assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EPERM));
-        assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(program.path()).unwrap());
+        let made = program.executable();
+        assert_ne!(made, program.path());
+        assert_eq!(program.executable(), made);
     }
 }

@@ -39,6 +39,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -671,14 +672,20 @@ static int give(const char *path) {
     return sendmsg(to, &message, 0) != 1 || read(to, &byte, 1) != 1;
 }
 
-/* As a credential helper: whether the program of who called it is the file with the number PROGRAM, or can be written to. */
+/* As a credential helper: whether the program of who called it is the file with the number PROGRAM, on a mount on which
+   it could be written to once it no longer runs, or can be written to already. */
 static int look_at_caller(void) {
     char path[64];
     struct stat stat;
+    struct statvfs mount;
+    struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
     snprintf(path, sizeof path, "/proc/%d/exe", getppid());
     int fd = open(path, O_PATH | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &stat)) return say(0, "%s: %s", path, strerror(errno));
-    if (stat.st_ino == strtoull(setting("PROGRAM"), NULL, 10)) return say(1, "it is the installed program");
+    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &writable, sizeof writable);
+    if (fstatvfs(fd, &mount)) return say(0, "%s: %s", path, strerror(errno));
+    if (stat.st_ino == strtoull(setting("PROGRAM"), NULL, 10) && !(mount.f_flag & ST_RDONLY))
+        return say(1, "it is the installed program");
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int written = open(path, O_WRONLY | O_CLOEXEC);
     return say(written >= 0 && write(written, "", 1) == 1, "%s", strerror(errno));
