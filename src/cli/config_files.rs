@@ -3,6 +3,7 @@
 //! Paths only, in the order that those programs document; whoever needs a file reads it.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
@@ -32,11 +33,16 @@ pub(super) fn docker_config(environment: &Environment) -> Option<PathBuf> {
 /// The files that may have credentials, in the order in which they are asked.
 pub(super) fn auth_files(environment: &Environment) -> Vec<PathBuf> {
     let runtime = environment.path("XDG_RUNTIME_DIR").map(|it| it.join("containers"));
-    let runtime =
-        runtime.unwrap_or_else(|| PathBuf::from(format!("/run/containers/{}", environment.user())));
-    let containers = [Some(runtime), containers_directory(environment)];
+    let guessed = || PathBuf::from(format!("/run/containers/{}", environment.user()));
+    let runtime = runtime.or_else(|| Some(guessed()).filter(|path| is_open(path)));
+    let containers = [runtime, containers_directory(environment)];
     let containers = containers.into_iter().flatten().map(|it| it.join("auth.json"));
     containers.chain(docker_config(environment)).collect()
+}
+
+/// Whether this user could have something at a path that nobody named: root's podman closes the one above it to others.
+fn is_open(path: &Path) -> bool {
+    !std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// Directories in which a registry may have a directory of certificates, the most special first.
