@@ -3,13 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its data has failed")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use divan::Bencher;
 use kiln::dockerfile::Dockerfile;
 use kiln::event::Cancel;
-use kiln::graph::{self, Bases, Request, RunNetwork};
+use kiln::graph::{self, Bases, Request};
 use kiln::oci::Platform;
 use kiln::source::context::LocalContext;
 use kiln::store::Store;
@@ -82,18 +81,7 @@ fn parse_and_lower(bencher: Bencher<'_, '_>) {
     for step in 0..12 {
         text.push_str(&format!("COPY file{step} /dst/{step}\nRUN make $A step-{step} V=${{V}}\n"));
     }
-    let request = Request {
-        target: None,
-        every_stage: false,
-        build_args: BTreeMap::new(),
-        labels: Vec::new(),
-        build_platform: Platform::host(),
-        platform: None,
-        names_platform: false,
-        named_contexts: BTreeMap::new(),
-        network: RunNetwork::Default,
-        no_cache: None,
-    };
+    let request = Request::new(Platform::host());
     bencher.bench(|| {
         let file = Dockerfile::parse(divan::black_box(text.as_bytes())).unwrap();
         graph::lower(&file, &request, &Bases::new(), &mut Vec::new()).unwrap()

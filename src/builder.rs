@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::dockerfile::ast::Dockerfile;
 use crate::event::{Cancel, Event, Reporter};
 use crate::export::Output;
+use crate::graph::Entitlements;
 pub use crate::registry::Settings as RegistrySettings;
 use crate::registry::Web;
 use crate::sandbox::{Emulators, Gateway, Namespaces};
@@ -63,6 +64,8 @@ pub struct Build {
     pub pull: bool,
     /// `--network`
     pub network: NetworkMode,
+    /// `--allow`
+    pub entitlements: Entitlements,
     /// `--secret`
     pub secrets: Vec<Secret>,
     /// `--ssh`: id and the agent's socket.
@@ -105,6 +108,7 @@ impl Build {
             no_cache: NoCache::Never,
             pull: false,
             network: NetworkMode::Default,
+            entitlements: Entitlements::default(),
             secrets: Vec::new(),
             ssh: Vec::new(),
             add_hosts: Vec::new(),
@@ -185,7 +189,7 @@ pub enum NetworkMode {
     Host,
     /// None.
     None,
-    /// One of the step's own, connected by this program. Steps that ask for the host's have that.
+    /// One of the step's own, connected by this program. Steps that ask for the host's have that where it is allowed.
     Private(Gateway),
 }
 

@@ -258,13 +258,15 @@ fn an_interrupted_build_leaves_nothing() {
 #[test]
 fn flags_that_cannot_be_honoured_are_refused() {
     let kiln = Kiln::new();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--sbom"], "error: `--sbom` is not supported yet\n"),
         (
             &["-t", "x@sha256:0000000000000000000000000000000000000000000000000000000000000000"],
             "error: `x@sha256:0000000000000000000000000000000000000000000000000000000000000000` cannot be given to an image",
         ),
         (&["--output", "type=ocy,dest=x"], "error: unknown output type `ocy`\n"),
+        (&["--allow", "device"], "error: `--allow=device` is not supported yet\n"),
+        (&["--allow", "root"], "error: unknown entitlement `--allow=root`\n"),
         (&["--network", "bridge"], "error: `--network=bridge` is not supported\n"),
         (
             &["--platform", "linux/amd64,linux/arm64", "--output", "type=docker,dest=x"],
@@ -282,6 +284,45 @@ fn flags_that_cannot_be_honoured_are_refused() {
     assert!(both.error().starts_with(
         "error: the context and the Dockerfile cannot both come from standard input\n"
     ));
+}
+
+/// A Dockerfile does not give itself what who builds has not said, and nothing has run when that is found.
+#[test]
+fn what_run_may_ask_for() {
+    let kiln = Kiln::new();
+    let insecure = format!(
+        "{BASE}RUN mkdir /tmp && echo ran\nRUN --security=insecure mount -t tmpfs x /tmp\n"
+    );
+    let report = "\
+error: `RUN --security=insecure` is not allowed in this build
+ --> Dockerfile:5:1
+  |
+5 | RUN --security=insecure mount -t tmpfs x /tmp
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  hint: if you trust the Dockerfile: `--allow=security.insecure`
+";
+    let refused = kiln.build(&insecure, &["--allow", "network.host"]);
+    exactly(&refused, 2, report);
+    assert!(!refused.stderr.contains("echo ran"), "{}", refused.stderr);
+    assert_eq!(kiln.build(&insecure, &["--check"]).code, Some(0));
+    let allowed = kiln.build(&insecure, &["--allow", "network.host,security.insecure"]);
+    assert_eq!(allowed.code, Some(0), "{}", allowed.stderr);
+
+    let host = format!("{BASE}RUN --network=host true\n");
+    let refused = kiln.build(&host, &["--network=none"]);
+    let message = "error: `RUN --network=host` is not allowed in this build\n";
+    assert!(refused.error().starts_with(message), "{}", refused.stderr);
+    assert!(refused.error().ends_with("`--allow=network.host`\n"), "{}", refused.stderr);
+    for flags in [&["--network=none", "--allow=network.host"][..], &["--network=host"], &[]] {
+        let allowed = kiln.build(&host, flags);
+        assert_eq!(allowed.code, Some(0), "{flags:?}: {}", allowed.stderr);
+    }
+    // A stage that is not needed may ask for anything.
+    let unused = format!(
+        "{BASE}FROM scratch AS unused\nRUN --security=insecure x\nFROM scratch\nCOPY f /\n"
+    );
+    std::fs::write(kiln.context().join("f"), "").unwrap();
+    assert_eq!(kiln.build(&unused, &[]).code, Some(0));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use crate::dockerignore::Matcher;
 use crate::export::Output;
 use crate::fs;
 use crate::graph::{
-    CopySource, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op, Request,
-    RunMountKind, RunNetwork, context_key,
+    CopySource, Entitlements, FileAction, FilesSource, Graph, ImageLocation, NamedContext, Op,
+    Request, RunMountKind, RunNetwork, context_key,
 };
 use crate::layer::{LastLink, Tree, TreePath};
 use crate::oci::{Platform, Reference, ReferenceError};
@@ -317,13 +317,15 @@ fn lowering_request(request: &Build) -> Checked<Request> {
     }
     Ok(Request {
         target: request.target.clone(),
-        every_stage: false,
         build_args: request.build_args.iter().cloned().collect(),
         labels: request.labels.clone(),
-        build_platform: Platform::host(),
-        platform: None,
-        names_platform: false,
         named_contexts,
+        entitlements: Entitlements {
+            // What the build has anyway need not be allowed.
+            host_network: request.entitlements.host_network
+                || request.network == NetworkMode::Default,
+            ..request.entitlements
+        },
         network: match request.network {
             // As in the reference, what the default is is no part of what a step is.
             NetworkMode::Default | NetworkMode::Private(_) => RunNetwork::Default,
@@ -335,6 +337,7 @@ fn lowering_request(request: &Build) -> Checked<Request> {
             NoCache::All => Some(Vec::new()),
             NoCache::Stages(names) => Some(names.iter().map(|name| name.to_lowercase()).collect()),
         },
+        ..Request::new(Platform::host())
     })
 }
 

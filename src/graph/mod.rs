@@ -39,7 +39,7 @@ pub use image::{ImageLocation, ImageRequest};
 pub use lower::lower;
 pub use merge::{Plan, Planned};
 pub use plan::{plan_dot, plan_text};
-pub use request::{NamedContext, Request};
+pub use request::{Entitlements, NamedContext, Request};
 pub use stage::context_key;
 
 use crate::digest::Digest;

@@ -27,11 +27,39 @@ pub struct Request {
     pub named_contexts: BTreeMap<String, NamedContext>,
     /// `--network`
     pub network: RunNetwork,
+    /// What the Dockerfile may ask for beyond that.
+    pub entitlements: Entitlements,
     /// Names of stages whose cached results may not be used, lower case; empty: all; `None`: nobody's.
     pub no_cache: Option<Vec<String>>,
 }
 
+/// What RUN may ask for only if who builds has said so: a Dockerfile is no more trusted than what it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Entitlements {
+    /// `network.host`: `--network=host`
+    pub host_network: bool,
+    /// `security.insecure`: `--security=insecure`
+    pub insecure: bool,
+}
+
 impl Request {
+    /// A request for the last stage for this platform, which is the machine's, that says nothing more and allows nothing.
+    pub fn new(build_platform: Platform) -> Self {
+        Self {
+            target: None,
+            every_stage: false,
+            build_args: BTreeMap::new(),
+            labels: Vec::new(),
+            build_platform,
+            platform: None,
+            names_platform: false,
+            named_contexts: BTreeMap::new(),
+            network: RunNetwork::Default,
+            entitlements: Entitlements::default(),
+            no_cache: None,
+        }
+    }
+
     /// Returns the platform that the image is for.
     pub fn target_platform(&self) -> &Platform {
         self.platform.as_ref().unwrap_or(&self.build_platform)

@@ -23,6 +23,7 @@ pub(super) fn lower_run(
     if !run.devices.is_empty() {
         return Err(GraphError::new("`RUN --device` is not supported"));
     }
+    entitled(run, lowering.request)?;
     let (command, mut mounts) = command(&current.state, run, step);
     let mut secret_env = Vec::new();
     for (index, text) in run.mounts.iter().enumerate() {
@@ -127,6 +128,28 @@ fn network(network: ast::RunNetwork, request: &Request) -> RunNetwork {
         ast::RunNetwork::Default => request.network,
         ast::RunNetwork::None => RunNetwork::None,
         ast::RunNetwork::Host => RunNetwork::Host,
+    }
+}
+
+/// Fails if RUN asks for what it may not; where nothing is to be run ([`Request::every_stage`]), anything may be asked for.
+fn entitled(run: &ast::Run, request: &Request) -> Result<(), GraphError> {
+    let wants_host = run.network == ast::RunNetwork::Host && request.network != RunNetwork::Host;
+    let wants = [
+        (wants_host, request.entitlements.host_network, "--network=host", "network.host"),
+        (
+            run.security == RunSecurity::Insecure,
+            request.entitlements.insecure,
+            "--security=insecure",
+            "security.insecure",
+        ),
+    ];
+    match wants.into_iter().find(|(wanted, allowed, ..)| *wanted && !allowed) {
+        Some((.., flag, name)) if !request.every_stage => {
+            let message = format!("`RUN {flag}` is not allowed in this build");
+            Err(GraphError::new(message)
+                .hint(format!("if you trust the Dockerfile: `--allow={name}`")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,24 +1,12 @@
 //! Stages, contexts, triggers, the epoch and the plan, on small Dockerfiles.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
 use crate::dockerfile::Dockerfile;
 
 pub(super) fn request() -> Request {
-    Request {
-        target: None,
-        every_stage: false,
-        build_args: BTreeMap::new(),
-        labels: Vec::new(),
-        build_platform: Platform::parse("linux/amd64").unwrap(),
-        platform: None,
-        names_platform: false,
-        named_contexts: BTreeMap::new(),
-        network: RunNetwork::Default,
-        no_cache: None,
-    }
+    Request::new(Platform::parse("linux/amd64").unwrap())
 }
 
 fn with_target(target: &str) -> Request {

@@ -1,6 +1,5 @@
 //! Root file systems: of an image as one tar, and a tar as an image of one layer.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::archive::{Loaded, Stoppable, of_file};
@@ -10,7 +9,7 @@ use crate::dockerfile::ast::Dockerfile;
 use crate::export::image::{self, ImageLayer};
 use crate::export::product::Product;
 use crate::export::{Dest, Exporter, Output, OutputKind};
-use crate::graph::{self, Bases, Failure, RunNetwork};
+use crate::graph::{self, Bases, Failure};
 use crate::layer::{Tree, TreeContents};
 use crate::oci::{History, ImageConfig, Platform, Reference};
 use crate::snapshot::Snapshots;
@@ -103,16 +102,8 @@ fn configured(platform: &Platform, changes: &[String]) -> Result<ImageConfig> {
         ImagesError::Instruction { message, hint: errors.first().and_then(|error| error.hint()) }
     })?;
     let request = graph::Request {
-        target: None,
-        every_stage: false,
-        build_args: BTreeMap::new(),
-        labels: Vec::new(),
-        build_platform: platform.clone(),
         platform: Some(platform.clone()),
-        names_platform: false,
-        named_contexts: BTreeMap::new(),
-        network: RunNetwork::Default,
-        no_cache: None,
+        ..graph::Request::new(platform.clone())
     };
     match graph::lower(&file, &request, &Bases::new(), &mut Vec::new()) {
         Ok(lowered) => Ok(lowered.config),

@@ -297,18 +297,7 @@ mod tests {
     #[test]
     fn a_step_that_panics_ends_the_solve() {
         let text = b"FROM scratch\nRUN [\"/a\"]\n";
-        let request = Request {
-            target: None,
-            every_stage: false,
-            build_args: Default::default(),
-            labels: Vec::new(),
-            build_platform: Platform::host(),
-            platform: None,
-            names_platform: false,
-            named_contexts: Default::default(),
-            network: RunNetwork::None,
-            no_cache: None,
-        };
+        let request = Request { network: RunNetwork::None, ..Request::new(Platform::host()) };
         let file = Dockerfile::parse(text).unwrap();
         let plan = graph::lower(&file, &request, &Bases::new(), &mut Vec::new()).unwrap();
         let root = tempfile::tempdir().unwrap();

@@ -150,9 +150,12 @@ fn kilns_own_program_is_out_of_reach() {
         for run in [
             "[\"/proc/self/exe\", \"logout\", \"example.com\"]",
             "[\"/link\", \"logout\", \"example.com\"]",
+            "--security=insecure [\"/proc/self/exe\", \"logout\", \"example.com\"]",
         ] {
-            let build =
-                world.build(&format!("{BASE}{AS_HELPER}ENV PROGRAM={inode}\nRUN {run}\n"), &[]);
+            let build = world.build(
+                &format!("{BASE}{AS_HELPER}ENV PROGRAM={inode}\nRUN {run}\n"),
+                &["--allow=security.insecure"],
+            );
             assert!(
                 build.stderr.contains("exit status: 42"),
                 "as {level:?}, {run}: {}",

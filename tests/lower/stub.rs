@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kiln::digest::Digest;
 use kiln::dockerfile::Dockerfile;
 use kiln::graph::{
-    self, Base, Bases, Fact, Failure, GraphError, ImageRequest, Lowered, Request, RunNetwork,
+    self, Base, Bases, Entitlements, Fact, Failure, GraphError, ImageRequest, Lowered, Request,
 };
 use kiln::oci::{ImageConfig, Platform};
 use serde_json::{Value, json};
@@ -19,15 +19,10 @@ pub(crate) fn request(options: &Value) -> Request {
         serde_json::from_value(options["build_args"].clone()).unwrap();
     Request {
         target: text("target"),
-        every_stage: false,
         build_args: build_args.unwrap_or_default(),
-        labels: Vec::new(),
-        build_platform: Platform::parse("linux/amd64").unwrap(),
         platform: text("platform").map(|platform| Platform::parse(&platform).unwrap()),
-        names_platform: false,
-        named_contexts: BTreeMap::new(),
-        network: RunNetwork::Default,
-        no_cache: None,
+        entitlements: Entitlements { host_network: true, insecure: true },
+        ..Request::new(Platform::parse("linux/amd64").unwrap())
     }
 }
 

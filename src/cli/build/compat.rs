@@ -59,7 +59,7 @@ const fn refused(
 const CACHE: &str =
     "the cache of the state root is always used; keep that directory between builds";
 
-static TABLE: [Row; 17] = [
+static TABLE: [Row; 16] = [
     ignored("rm", Takes::Switch),
     ignored("force-rm", Takes::Switch),
     ignored("compress", Takes::Switch),
@@ -68,12 +68,6 @@ static TABLE: [Row; 17] = [
     Row { name: "debug", short: Some('D'), takes: Takes::Switch, fate: Fate::Ignored },
     Row { name: "security-opt", short: None, takes: Takes::Value, fate: Fate::IgnoredAloud },
     refused("isolation", Takes::Value, &["", "default"], "drop the flag: kiln has one sandbox"),
-    refused(
-        "allow",
-        Takes::Value,
-        &["network.host"],
-        "RUN steps may use the host's network as it is",
-    ),
     refused("annotation", Takes::Value, &[], "labels are supported: `--label NAME=VALUE`"),
     refused("attest", Takes::Value, &[], "drop the flag to build without attestations"),
     refused("provenance", Takes::Optional, OFF, "drop the flag to build without attestations"),
@@ -205,7 +199,6 @@ mod tests {
             "--sbom=0",
             "--attest",
             "type=sbom,disabled=true",
-            "--allow=network.host",
             "--isolation=default",
         ];
         let compat = of(&words);
@@ -226,10 +219,6 @@ mod tests {
             (vec!["--provenance=mode=max"], "`--provenance=mode=max` is not supported yet"),
             (vec!["--sbom=true"], "`--sbom=true` is not supported yet"),
             (vec!["--attest=type=sbom"], "`--attest` is not supported yet"),
-            (
-                vec!["--allow", "security.insecure"],
-                "`--allow=security.insecure` is not supported yet",
-            ),
             (vec!["--cache-from", "type=gha"], "`--cache-from` is not supported yet"),
         ];
         for (words, expected) in cases {

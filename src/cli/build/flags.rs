@@ -89,6 +89,10 @@ pub(crate) struct Flags {
     /// made by pasta or slirp4netns
     #[arg(long, value_name = "MODE", default_value = "default", hide_default_value = true, help_heading = STEPS)]
     pub(super) network: String,
+    /// What RUN may ask for: security.insecure, which has all rights that kiln has, or network.host, which a build that is
+    /// given another network may not use
+    #[arg(long, value_name = "ENTITLEMENT[,…]", value_delimiter = ',', help_heading = STEPS)]
+    pub(super) allow: Vec<String>,
     /// How the file systems of RUN steps are made: auto, overlay or copy; auto is copy where overlays are refused
     #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true, help_heading = STEPS)]
     pub(super) snapshotter: Option<Snapshotter>,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use kiln::builder::{Build, NetworkMode, NoCache, Squash};
 use kiln::diagnostic::Diagnostic;
 use kiln::export::{Dest, Output, OutputKind};
+use kiln::graph::Entitlements;
 
 use super::context::{self, Inputs};
 use super::flags::Flags;
@@ -63,6 +64,7 @@ pub(super) fn make(
     let shm_size = shm_size.and_then(|size| problems.take(size)).unwrap_or(0);
     let limits = problems.take(flags.limits.limits(&flags.resource)).unwrap_or_default();
     let network = problems.take(network(&flags.network)).unwrap_or_default();
+    let entitlements = problems.take(entitlements(&flags.allow)).unwrap_or_default();
     // Last: standard input is not touched when something else is wrong already.
     let Inputs { context, dockerfile, spool } = problems
         .last(|| context::find(&flags.context, flags.file.as_deref(), stdin, &state.join("tmp")))?;
@@ -82,6 +84,7 @@ pub(super) fn make(
         no_cache: no_cache(flags),
         pull: flags.pull,
         network,
+        entitlements,
         secrets,
         ssh,
         add_hosts,
@@ -194,6 +197,28 @@ fn network(mode: &str) -> Read<NetworkMode> {
             ))),
         },
     }
+}
+
+/// `--allow`. One entitlement is buildx's own, about files that kiln does not delete.
+fn entitlements(names: &[String]) -> Read<Entitlements> {
+    let mut entitlements = Entitlements::default();
+    for name in names {
+        match name.as_str() {
+            "network.host" => entitlements.host_network = true,
+            "security.insecure" => entitlements.insecure = true,
+            "buildx.local.delete" => {}
+            _ if name.starts_with("device") => {
+                return Err(problem(format!("`--allow={name}` is not supported yet")));
+            }
+            _ => {
+                let hint = "the entitlements are network.host and security.insecure".to_owned();
+                return Err(
+                    problem(format!("unknown entitlement `--allow={name}`")).hint(Some(hint))
+                );
+            }
+        }
+    }
+    Ok(entitlements)
 }
 
 fn squash(flags: &Flags) -> Squash {
