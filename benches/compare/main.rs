@@ -1,0 +1,118 @@
+//! kiln against other builders and against what the machine can do, in the same run.
+//!
+//! `cargo bench --locked --bench compare`, as root; words after `--` choose the rows that contain one of them, `--list`
+//! names them. Needs Debian's busybox-static, docker.io, buildah, podman, skopeo, umoci, docker-registry, mmdebstrap,
+//! pigz and zstd, and some 30 GB for a while; `KILN_BENCH_BUILDKIT=DIRECTORY` adds the buildkitd and buildctl of a
+//! directory, with runc. Each round runs all programs of a row in turn; the table, in the form of `RESULTS.md`, has the
+//! medians. `limit` is a plain program that does the part of the work that nobody can do without.
+//!
+//! Little is deleted before the end: ext4 without a journal does not take an inode again soon after it was freed, and
+//! looks at each of them whenever a file is made.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot make its data has failed")]
+#![expect(clippy::print_stdout, reason = "its answer is a table")]
+
+mod builder;
+mod builds;
+mod contexts;
+#[path = "../../tests/support/debian.rs"]
+mod debian;
+mod images;
+mod measure;
+mod registry;
+
+use std::path::Path;
+use std::process::Command;
+
+use measure::{Cost, measure, median};
+
+/// How often each program is timed, after it was run once for its memory.
+const ROUNDS: usize = 3;
+
+/// Runs a command, whose success is expected, and returns what it prints.
+fn printed(package: &str, command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}; this bench needs it: apt-get install {package}")
+    });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// One of the programs of a row.
+struct Program<'a> {
+    name: String,
+    daemons: Vec<u32>,
+    /// What it runs in the round with this number. What this does besides is not measured.
+    run: Box<dyn Fn(usize) -> Vec<Command> + 'a>,
+}
+
+impl<'a> Program<'a> {
+    fn new(name: &str, run: impl Fn(usize) -> Vec<Command> + 'a) -> Self {
+        Self { name: name.to_owned(), daemons: Vec::new(), run: Box::new(run) }
+    }
+}
+
+/// Which rows are asked for.
+struct Asked {
+    words: Vec<String>,
+    list: bool,
+}
+
+impl Asked {
+    /// Whether one of several rows is.
+    fn any(&self, works: &[&str]) -> bool {
+        if self.list {
+            works.iter().for_each(|work| println!("{work}"));
+            return false;
+        }
+        let names = |work: &&&str| self.words.iter().any(|word| work.contains(word));
+        self.words.is_empty() || works.iter().any(|work| names(&work))
+    }
+}
+
+/// Measures the programs of a row in turn, several times, and returns each one's medians.
+fn costs(programs: &[Program<'_>]) -> Vec<Cost> {
+    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); programs.len()];
+    let mut peaks = vec![0.0; programs.len()];
+    for round in 0..=ROUNDS {
+        for (number, program) in programs.iter().enumerate() {
+            let cost = measure((program.run)(round), &program.daemons, round == 0);
+            match round {
+                0 => peaks[number] = cost.peak,
+                _ => costs[number].push(cost),
+            }
+        }
+    }
+    let medians = costs.iter().map(|costs| median(costs));
+    medians.zip(peaks).map(|(cost, peak)| Cost { peak, ..cost }).collect()
+}
+
+/// Prints the lines of a row; kiln's is the first.
+fn print(work: &str, programs: &[Program<'_>], costs: &[Cost]) {
+    for (program, cost) in programs.iter().zip(costs) {
+        let (name, ratio) = (&program.name, cost.wall / costs[0].wall);
+        let Cost { wall, cpu, peak } = cost;
+        println!("| {work} | {name} | {wall:.4} | {cpu:.2} | {peak:.0} | {ratio:.2} |");
+    }
+}
+
+/// Measures a row and prints it.
+fn row(work: &str, programs: &[Program<'_>]) {
+    print(work, programs, &costs(programs));
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let list = words.iter().any(|word| word == "--list");
+    let words = words.into_iter().filter(|word| !word.starts_with('-')).collect();
+    let asked = Asked { words, list };
+    let directory = tempfile::Builder::new().prefix("kiln-compare").tempdir().unwrap();
+    let at: &Path = directory.path();
+    if !list {
+        println!("| work | program | s | processor s | peak MiB | s / kiln's |");
+        println!("|---|---|---|---|---|---|");
+    }
+    builds::rows(&asked, &at.join("builds"));
+    images::rows(&asked, &at.join("images"));
+}
