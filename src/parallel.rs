@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// How many threads can compute at once; 1 where nobody knows.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Does `work` on every item, on as many as `threads` threads, and returns the results in the items' order.
 ///
 /// After an error no further item is begun; of several errors the one of the earliest item is returned.

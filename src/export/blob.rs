@@ -143,7 +143,7 @@ fn make(
     compression: Compression,
     epoch: Option<i64>,
 ) -> Result<(Digest, u64, DiffId)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::parallel::processors();
     let blob = exporter.store.new_blob()?;
     let path = blob.path().to_owned();
     let failed = PathError::of("write", &path);

@@ -110,7 +110,7 @@ pub(super) fn in_parallel<T: Sync>(
     items: &[T],
     each: impl Fn(&mut Disk, &T, &mut Vec<u8>) -> Result<()> + Sync,
 ) -> Result<()> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let threads = crate::parallel::processors().min(8);
     let chunk = items.len().div_ceil(4 * threads).max(16);
     let chunks = std::sync::Mutex::new(items.chunks(chunk));
     let work = || -> Result<()> {

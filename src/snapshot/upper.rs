@@ -345,8 +345,7 @@ pub fn hash_files(paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<ContentDiges
             }
         }
     };
-    let threads =
-        std::thread::available_parallelism().map_or(1, usize::from).min(paths.len() / BATCH + 1);
+    let threads = crate::parallel::processors().min(paths.len() / BATCH + 1);
     let results: Vec<_> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut results = vec![work()];

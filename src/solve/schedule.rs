@@ -12,6 +12,7 @@ use crate::cache::{self, Key, StepRecord};
 use crate::digest::ContentDigest;
 use crate::event::{Cancel, Event, StepId};
 use crate::graph::{ImageSource, Op, VertexId};
+use crate::parallel;
 use crate::snapshot::LayerId;
 
 /// A vertex that is done, and layers whose diff id is still to be found.
@@ -82,20 +83,25 @@ impl Solver<'_> {
         progress: &Progress,
     ) -> Result<(), SolveError> {
         let cancel = self.cancel.child();
-        let hashing = Hashing::new(self.jobs.max(1));
+        let processors = parallel::processors();
+        let hashing = Hashing::new(processors);
         let (sender, receiver) = mpsc::channel();
         let mut waiting = pending.clone();
-        let mut running = 0_usize;
+        // Commands wait for networks and each other, and the system shares the processors between them; kiln's own
+        // work only gets in its own way.
+        let (mut running, mut working) = (0_usize, 0_usize);
+        let works = |id: VertexId| matches!(self.graph.get(id).op, Op::File(_));
         let mut failure: Option<SolveError> = None;
         std::thread::scope(|scope| {
             while running > 0 || (!waiting.is_empty() && failure.is_none()) {
                 while failure.is_none() && running < self.jobs.max(1) {
-                    let Some(id) = waiting.iter().copied().find(|id| self.is_ready(*id, progress))
-                    else {
-                        break;
+                    let may = |id: &VertexId| {
+                        (working < processors || !works(*id)) && self.is_ready(*id, progress)
                     };
+                    let Some(id) = waiting.iter().copied().find(may) else { break };
                     waiting.remove(&id);
                     running += 1;
+                    working += usize::from(works(id));
                     let (sender, cancel) = (sender.clone(), cancel.clone());
                     scope.spawn(move || {
                         let work = || self.execute(id, progress, &cancel);
@@ -106,6 +112,7 @@ impl Solver<'_> {
                 }
                 let Ok((id, result)) = receiver.recv() else { break };
                 running -= 1;
+                working -= usize::from(works(id));
                 let result = result.unwrap_or_else(|panic| {
                     // The others end before the scope passes it on.
                     cancel.cancel();

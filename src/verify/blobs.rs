@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FileType, Stat};
 
 use super::place::{Place, judge, kind, list};
-use super::{Amount, Reader, Result, VerifyError, threads};
+use super::{Amount, Reader, Result, VerifyError};
 use crate::digest::{Digest, Sha256Hasher};
 use crate::fs::{PathError, open_unmarked};
 use crate::parallel;
@@ -33,7 +33,7 @@ pub(super) fn read(reader: &Reader<'_>, amount: &mut Amount) -> Result<Blobs> {
         let before = done.fetch_add(bytes, Ordering::Relaxed);
         (reader.progress)("blobs", before + bytes, total);
     };
-    let judged = parallel::map(threads(), &entries, |(place, stat)| {
+    let judged = parallel::map(parallel::processors(), &entries, |(place, stat)| {
         let name = place.path.rsplit('/').next().unwrap_or_default();
         match format!("sha256:{name}").parse::<Digest>() {
             Err(_) => Ok(Some(Err("is no blob".to_owned()))),

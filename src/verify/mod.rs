@@ -215,7 +215,3 @@ impl Reader<'_> {
 
 /// Paths beneath the root.
 type Places = HashSet<String>;
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}

@@ -26,9 +26,22 @@ fn meet(me: &str, other: &str) -> String {
 
 /// What each stage wrote to `/out`.
 fn outcomes(kiln: &Kiln, dockerfile: &str) -> Vec<(String, String)> {
-    let tree = kiln.tree(dockerfile, &["--jobs", "8"]);
+    let tree = kiln.tree(dockerfile, &[]);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     tree.iter().map(|entry| (text(&entry.path), text(&entry.content))).collect()
+}
+
+#[test]
+fn as_many_steps_run_at_once_as_may_wait_for_each_other() {
+    let kiln = Kiln::new();
+    let names: Vec<String> = (0..16).map(|number| format!("s{number}")).collect();
+    let wait = "i=0; while [ $(ls /b | wc -l) -lt 16 ]; do i=$((i+1)); [ $i -lt 3000 ] || exit 9; usleep 10000; done";
+    let run = |name: &String| {
+        format!("--mount=type=cache,id=meeting,target=/b touch /b/{name}; {wait}; echo met > /out")
+    };
+    let stages: Vec<_> = names.iter().map(|name| (name.as_str(), run(name))).collect();
+    let found = outcomes(&kiln, &at_once(&stages));
+    assert_eq!(found.iter().filter(|(_, content)| content == "met\n").count(), 16, "{found:?}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, value_parser = boolean,
           default_missing_value = "true", default_value = "false", hide_default_value = true, help_heading = STEPS)]
     pub(super) pull: bool,
-    /// How many steps run at once [default: as many as there are processors]
+    /// How many steps run at once [default: 4 for each processor, at least 16]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..), help_heading = STEPS)]
     pub(super) jobs: Option<u16>,
     /// The network of RUN steps: default, host, none, private, pasta or slirp4netns; default is the host's, private is

@@ -11,6 +11,7 @@ use kiln::builder::{Build, NetworkMode, NoCache, Squash};
 use kiln::diagnostic::Diagnostic;
 use kiln::export::{Dest, Output, OutputKind};
 use kiln::graph::Entitlements;
+use kiln::parallel::processors;
 
 use super::context::{self, Inputs};
 use super::flags::Flags;
@@ -91,7 +92,7 @@ pub(super) fn make(
         shm_size,
         ulimits,
         limits,
-        jobs: flags.jobs.map_or_else(processors, usize::from),
+        jobs: flags.jobs.map_or_else(|| 16.max(4 * processors()), usize::from),
         registry,
         snapshotter: Snapshotter::choose(flags.snapshotter, config.snapshotter),
         keep_storage: config.keep_storage,
@@ -117,10 +118,6 @@ impl Problems {
         self.0.dedup();
         Err(self.0)
     }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `NAME=VALUE`, or `NAME` with the value of the environment; a name that is not set there gives nothing.
