@@ -154,7 +154,9 @@ impl Inventory {
             Part::Snapshot | Part::Record(RecordKind::Chain) => Kind::Layer,
             Part::Mount => Kind::Mount,
             Part::Record(RecordKind::Step) => Kind::Step,
-            Part::Record(RecordKind::Context | RecordKind::Build) => Kind::Context,
+            Part::Record(RecordKind::Context | RecordKind::Selection | RecordKind::Build) => {
+                Kind::Context
+            }
             Part::Record(RecordKind::Blob) => Kind::Compressed,
             Part::Record(RecordKind::Tag) | Part::Mark => Kind::Internal,
         };

@@ -122,6 +122,7 @@ fn record(inventory: &mut Inventory, record: &Read, body: &[u8]) {
             }
         }
         RecordKind::Context => describe(inventory, &[record.node], "files of a context"),
+        RecordKind::Selection => describe(inventory, &[record.node], "choices from a context"),
         RecordKind::Build => describe(inventory, &[record.node], "steps of the last build"),
     }
 }

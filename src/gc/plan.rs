@@ -196,7 +196,9 @@ fn related(inventory: &Inventory, tagged: &[bool]) -> Vec<bool> {
             let diff_id = node.name().split('-').next().unwrap_or_default();
             node.kind == Kind::Compressed && diff_ids.contains(diff_id)
         }
-        Part::Record(RecordKind::Context | RecordKind::Build) => is_young(node),
+        Part::Record(RecordKind::Context | RecordKind::Selection | RecordKind::Build) => {
+            is_young(node)
+        }
         Part::Mount => true,
         Part::Record(RecordKind::Tag | RecordKind::Image | RecordKind::Chain)
         | Part::Blob

@@ -1,8 +1,9 @@
 //! Which key a vertex has: before anything runs, and once its inputs are done.
 
 use super::error::StepError;
-use super::{Progress, Solver, Value, select};
+use super::{Files, Progress, Solver, Value, select};
 use crate::cache::{self, InputKey, Key, RunInputs};
+use crate::digest::{ContentDigest, ContentHasher};
 use crate::graph::{Copy, CopySource, FileAction, FileOp, Op, Run, RunMountKind, VertexId};
 use crate::layer::{LastLink, Tree};
 
@@ -22,7 +23,7 @@ impl Solver<'_> {
             Op::Image(image) => cache::image_key(&image.manifest, &image.request.platform),
             Op::Run(run) => {
                 self.run_key(run, base, &|input, path| match progress.value(input) {
-                    Some(Value::Files(tree)) => subtree(&tree, path),
+                    Some(Value::Files(files)) => self.part(&files, path),
                     Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
                 })?
             }
@@ -31,7 +32,7 @@ impl Solver<'_> {
                     (file, vertex.epoch),
                     base,
                     &|input, copy| match progress.value(input) {
-                        Some(Value::Files(tree)) => selection(&tree, copy),
+                        Some(Value::Files(files)) => self.selection(&files, copy),
                         Some(Value::State(_)) | None => Ok(progress.key(Some(input))),
                     },
                 )?
@@ -47,18 +48,50 @@ impl Solver<'_> {
             None => InputKey::Empty,
         };
         let tree = |input| match progress.value(input) {
-            Some(value) => value.tree(self.snapshots()),
+            Some(value) => self.tree(&value),
             None => Err(StepError::Canceled),
         };
         match &vertex.op {
-            Op::Run(run) => self.run_key(run, base, &|input, path| subtree(&tree(input)?, path)),
+            Op::Run(run) => self.run_key(run, base, &|input, path| {
+                subtree(&tree(input)?, path).map(InputKey::Content)
+            }),
             Op::File(file) => self.file_key((file, vertex.epoch), base, &|input, copy| {
-                selection(&tree(input)?, copy)
+                selection(&tree(input)?, copy).map(InputKey::Content)
             }),
             Op::Image(_) | Op::Files(_) | Op::Http(_) | Op::Git(_) => {
                 unreachable!("sources have no content key")
             }
         }
+    }
+
+    /// Returns the identity of what a COPY takes of files that are no layer.
+    fn selection(&self, files: &Files, copy: &Copy) -> Keyed {
+        let find = |tree: &Tree| selection(tree, copy);
+        self.known(files, || how(copy), find)
+    }
+
+    /// Returns the identity of a part of files that are no layer, with links followed.
+    fn part(&self, files: &Files, path: &str) -> Keyed {
+        let how = || {
+            let mut hasher = ContentHasher::new();
+            hasher.field(b"part");
+            hasher.field(path.as_bytes());
+            hasher.content()
+        };
+        self.known(files, how, |tree| subtree(tree, path))
+    }
+
+    fn known(
+        &self,
+        files: &Files,
+        how: impl FnOnce() -> ContentDigest,
+        find: impl FnOnce(&Tree) -> Result<ContentDigest, StepError>,
+    ) -> Keyed {
+        let identity = match files {
+            Files::Tree(tree) => find(tree),
+            Files::Listed(listed) => listed.selection(how(), self.store, &self.cancel, find),
+        };
+        identity.map(InputKey::Content)
     }
 
     fn run_key(
@@ -119,21 +152,34 @@ impl Solver<'_> {
 }
 
 /// Returns the identity of what a COPY takes.
-fn selection(tree: &Tree, copy: &Copy) -> Keyed {
+fn selection(tree: &Tree, copy: &Copy) -> Result<ContentDigest, StepError> {
     let CopySource::Vertex { path, pattern, parents, .. } = &copy.source else {
-        return Ok(InputKey::Empty);
+        unreachable!("what is written in the Dockerfile is taken from no tree")
     };
     let found = select::find(tree, path, *pattern)?;
     let filter = select::Filter::new(&copy.exclude, parents.as_ref())?;
-    Ok(InputKey::Content(select::identity(tree, &found, &filter)))
+    Ok(select::identity(tree, &found, &filter))
+}
+
+/// Returns what tells one way of taking files from another.
+fn how(copy: &Copy) -> ContentDigest {
+    let mut hasher = ContentHasher::new();
+    hasher.field(b"copy");
+    if let CopySource::Vertex { path, pattern, parents, .. } = &copy.source {
+        hasher.field(path.as_bytes());
+        hasher.update(&[u8::from(*pattern), u8::from(parents.is_some())]);
+        hasher.field(parents.as_ref().map_or(b"", |parents| parents.pattern.as_bytes()));
+    }
+    copy.exclude.iter().for_each(|pattern| hasher.field(pattern.as_bytes()));
+    hasher.content()
 }
 
 /// Returns the identity of a part of a tree, with links followed.
-pub(super) fn subtree(tree: &Tree, path: &str) -> Keyed {
+pub(super) fn subtree(tree: &Tree, path: &str) -> Result<ContentDigest, StepError> {
     let path = select::path_of(path)?;
     let real = tree.resolve(&path, LastLink::Follow)?;
     match tree.identity(&real) {
-        Some(identity) => Ok(InputKey::Content(identity)),
+        Some(identity) => Ok(identity),
         None => Err(StepError::NotFound(path)),
     }
 }

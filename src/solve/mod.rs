@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub use error::StepError;
-pub use state::{State, Value};
+pub use state::{Files, State, Value};
 
 use secret::{LARGEST_SECRET, Secret, SecretSource};
 
@@ -146,6 +146,14 @@ impl<'a> Solver<'a> {
         Snapshots::new(self.store).until(&self.cancel)
     }
 
+    /// Returns the file system that a vertex came to.
+    fn tree(&self, value: &Value) -> Result<Tree, StepError> {
+        match value {
+            Value::Files(files) => files.tree(self.store, &self.cancel),
+            Value::State(state) => Ok(state.tree(self.snapshots())?.clone()),
+        }
+    }
+
     fn say(&self, event: Event) {
         self.reporter.report(event);
     }
@@ -168,6 +176,7 @@ impl<'a> Solver<'a> {
                 progress.keys.insert(id, key);
             }
         }
+        self.keep_selections(&progress);
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         self.refuse_foreign(&pending)?;
         let ran = self.run_pending(&pending, &progress);
@@ -207,7 +216,7 @@ impl<'a> Solver<'a> {
                     false => self.timed(*id, || self.source(*id, &cancel)),
                 };
                 match read {
-                    Ok(tree) => progress.set(*id, Value::Files(Arc::new(tree))),
+                    Ok(files) => progress.set(*id, Value::Files(files)),
                     Err(error) => {
                         cancel.cancel();
                         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -224,12 +233,13 @@ impl<'a> Solver<'a> {
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn source(&self, id: VertexId, cancel: &Cancel) -> Result<Tree, StepError> {
+    fn source(&self, id: VertexId, cancel: &Cancel) -> Result<Files, StepError> {
         match &self.graph.get(id).op {
             Op::Files(source) => self.context(source),
             Op::Http(source) => {
                 let report = |current, total| self.progress(id, &source.filename, current, total);
-                Ok(http::fetch(self.store, self.agent, source, &report, cancel)?)
+                let fetched = http::fetch(self.store, self.agent, source, &report, cancel);
+                Ok(Files::Tree(fetched?))
             }
             Op::Git(source) => {
                 let message = format!("cannot fetch `{}`: git is not supported yet", source.remote);
@@ -239,13 +249,29 @@ impl<'a> Solver<'a> {
         }
     }
 
-    fn context(&self, source: &FilesSource) -> Result<Tree, StepError> {
+    fn context(&self, source: &FilesSource) -> Result<Files, StepError> {
         let files = self.contexts.iter().find(|(known, _)| known == source).map(|(_, files)| files);
         Ok(match files {
-            Some(ContextFiles::Local(local)) => local.load(self.store, &self.cancel)?,
-            Some(ContextFiles::Tree(tree)) => tree.clone(),
-            None => Tree::empty(),
+            Some(ContextFiles::Local(local)) => {
+                let listed = local.list(&self.cancel)?;
+                if !listed.is_known(self.store) {
+                    // Here and not when it is needed: this is the step that reads the files.
+                    listed.tree(self.store, &self.cancel)?;
+                }
+                Files::Listed(Arc::new(listed))
+            }
+            Some(ContextFiles::Tree(tree)) => Files::Tree(tree.clone()),
+            None => Files::Tree(Tree::empty()),
         })
+    }
+
+    /// Writes down what instructions take of contexts in the state that these are in.
+    fn keep_selections(&self, progress: &Progress) {
+        for value in progress.values.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            if let Value::Files(Files::Listed(listed)) = value {
+                listed.remember(self.store);
+            }
+        }
     }
 
     fn progress(&self, id: VertexId, what: &str, current: u64, total: u64) {
@@ -284,7 +310,7 @@ impl<'a> Solver<'a> {
         let mut sources = Vec::new();
         for action in &file.actions {
             let value = action.input().and_then(|id| progress.value(id));
-            sources.push(value.map(|value| value.tree(self.snapshots())).transpose()?);
+            sources.push(value.map(|value| self.tree(&value)).transpose()?);
         }
         let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
         let start = whole.as_ref().filter(|_| !file.link);

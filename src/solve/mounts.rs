@@ -120,7 +120,7 @@ fn bind(
     writable: bool,
 ) -> Result<MountKind, StepError> {
     let snapshots = solver.snapshots();
-    let tree = value.map(|value| value.tree(snapshots)).transpose()?.unwrap_or_default();
+    let tree = value.map(|value| solver.tree(value)).transpose()?.unwrap_or_default();
     let layers = match value {
         Some(Value::State(state)) => state.layers(),
         Some(Value::Files(_)) | None => Vec::new(),
@@ -138,10 +138,7 @@ fn cache_directory(
     cancel: &Cancel,
     mounted: &mut Mounted,
 ) -> Result<PathBuf, StepError> {
-    let start = match value {
-        Some(value) => Some(value.tree(solver.snapshots())?),
-        None => None,
-    };
+    let start = value.map(|value| solver.tree(value)).transpose()?;
     let name = cache_name(cache, start.as_ref())?;
     let name = match cache.sharing {
         Sharing::Shared => name,
@@ -174,11 +171,7 @@ fn cache_name(cache: &CacheMount, start: Option<&Tree>) -> Result<String, StepEr
     let mut hasher = crate::digest::ContentHasher::new();
     hasher.field(cache.id.as_bytes());
     if let Some(tree) = start {
-        if let crate::cache::InputKey::Content(identity) =
-            super::keys::subtree(tree, &cache.source)?
-        {
-            hasher.field(identity.as_bytes());
-        }
+        hasher.field(super::keys::subtree(tree, &cache.source)?.as_bytes());
     } else {
         hasher.field(cache.source.as_bytes());
     }

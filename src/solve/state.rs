@@ -4,8 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::error::StepError;
 use crate::digest::ContentDigest;
+use crate::event::Cancel;
 use crate::layer::{Tree, TreePath};
 use crate::snapshot::{LayerId, Snapshots};
+use crate::source::context::Listed;
+use crate::store::Store;
 
 /// A file system made of layers.
 #[derive(Debug)]
@@ -81,17 +84,26 @@ impl Drop for State {
 #[derive(Debug, Clone)]
 pub enum Value {
     /// Files that are no layer: a context, a download.
-    Files(Arc<Tree>),
+    Files(Files),
     /// Layers.
     State(Arc<State>),
 }
 
-impl Value {
+/// Files that are no layer.
+#[derive(Debug, Clone)]
+pub enum Files {
+    /// A tree.
+    Tree(Tree),
+    /// A context, whose tree is made when it is needed.
+    Listed(Arc<Listed>),
+}
+
+impl Files {
     /// Returns the file system.
-    pub fn tree(&self, snapshots: Snapshots<'_>) -> Result<Tree, StepError> {
+    pub fn tree(&self, store: &Store, cancel: &Cancel) -> Result<Tree, StepError> {
         match self {
-            Self::Files(tree) => Ok(Tree::clone(tree)),
-            Self::State(state) => Ok(state.tree(snapshots)?.clone()),
+            Self::Tree(tree) => Ok(tree.clone()),
+            Self::Listed(listed) => Ok(listed.tree(store, cancel)?),
         }
     }
 }

@@ -14,12 +14,10 @@ pub mod keep;
 pub mod names;
 pub mod nearest;
 pub mod saved;
-mod stat_cache;
 mod unpacking;
 
 use std::path::PathBuf;
 
-pub use stat_cache::reads_context;
 pub(crate) use unpacking::Counted;
 
 use crate::diagnostic::Blame;

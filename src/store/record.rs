@@ -29,6 +29,8 @@ pub enum RecordKind {
     Image,
     /// What was known of a context's files.
     Context,
+    /// What instructions took of a context, by its state.
+    Selection,
     /// Which steps the last build of a Dockerfile had.
     Build,
     /// Which layer is the uppermost of a chain, by chain id.
@@ -39,8 +41,16 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Step, Self::Tag, Self::Image, Self::Context, Self::Build, Self::Chain, Self::Blob];
+    pub const ALL: [Self; 8] = [
+        Self::Step,
+        Self::Tag,
+        Self::Image,
+        Self::Context,
+        Self::Selection,
+        Self::Build,
+        Self::Chain,
+        Self::Blob,
+    ];
 
     /// Returns the name of its directory beneath `records/`.
     pub fn directory(self) -> &'static str {
@@ -49,6 +59,7 @@ impl RecordKind {
             Self::Tag => "tag",
             Self::Image => "image",
             Self::Context => "context",
+            Self::Selection => "selection",
             Self::Build => "build",
             Self::Chain => "chain",
             Self::Blob => "blob",
@@ -61,9 +72,13 @@ impl RecordKind {
         let directory = self.directory();
         match self {
             Self::Step => format!("records/{directory}/{}/{name}", &name[..2]),
-            Self::Tag | Self::Image | Self::Context | Self::Build | Self::Chain | Self::Blob => {
-                format!("records/{directory}/{name}")
-            }
+            Self::Tag
+            | Self::Image
+            | Self::Context
+            | Self::Selection
+            | Self::Build
+            | Self::Chain
+            | Self::Blob => format!("records/{directory}/{name}"),
         }
     }
 }

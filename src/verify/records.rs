@@ -9,7 +9,8 @@ use crate::digest::{ChainId, Digest};
 use crate::fs::read_unmarked;
 use crate::oci::Reference;
 use crate::snapshot::LayerId;
-use crate::source::{names, reads_context};
+use crate::source::context::{reads_context, reads_selections};
+use crate::source::names;
 use crate::store::{Judged, RecordKind};
 
 /// Something that a record leads to.
@@ -138,6 +139,7 @@ fn understood(mut record: Record, body: &[u8]) -> Option<Record> {
             record.chain = Some((chain, layer));
         }
         RecordKind::Context => reads_context(body).then_some(())?,
+        RecordKind::Selection => reads_selections(body).then_some(())?,
         RecordKind::Build => drop(LastBuild::parse(body)?),
         RecordKind::Blob => {
             let text = std::str::from_utf8(body).ok()?;

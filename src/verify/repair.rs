@@ -167,7 +167,10 @@ impl Plan {
             (None, Some(body)) => {
                 let problem = "was not yet known to be on the disk when the machine stopped";
                 // What files held whose bytes the same end of the machine may have taken is not to be believed.
-                let can_stay = !matches!(record.kind, RecordKind::Context | RecordKind::Build);
+                let can_stay = !matches!(
+                    record.kind,
+                    RecordKind::Context | RecordKind::Selection | RecordKind::Build
+                );
                 let outcome = if can_stay { Outcome::Renewed } else { Outcome::Removed };
                 self.say(said, problem.to_owned(), outcome);
                 match can_stay {
@@ -194,6 +197,7 @@ fn kind_name(kind: RecordKind) -> &'static str {
         RecordKind::Step
         | RecordKind::Image
         | RecordKind::Context
+        | RecordKind::Selection
         | RecordKind::Build
         | RecordKind::Chain
         | RecordKind::Blob => kind.directory(),
