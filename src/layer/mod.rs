@@ -9,6 +9,7 @@
 
 mod ahead;
 mod archive;
+mod behind;
 mod bundle;
 mod changes;
 mod compare;
@@ -41,6 +42,7 @@ use std::io::Read;
 
 pub use ahead::{Ahead, Reading};
 pub use archive::Limits;
+pub use behind::behind;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
 pub use contents::{DirectoryContents, Nowhere, Stoppable, TarContents, TreeContents};

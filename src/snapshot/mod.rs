@@ -28,8 +28,8 @@ use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, materialise, pack,
-    packed_size,
+    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, behind, materialise,
+    pack, packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
@@ -234,12 +234,15 @@ impl<'a> Snapshots<'a> {
 
     /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
     pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
-        let mut blob = self.store.new_blob()?;
+        let blob = self.store.new_blob()?;
+        let path = blob.path().to_owned();
         let options = PackOptions::default();
-        match self.cancel {
-            Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, &mut blob)?,
-            None => pack(changes, contents, &options, &mut blob)?,
-        };
+        let (blob, packed) = behind(blob, |out| match self.cancel {
+            Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, out),
+            None => pack(changes, contents, &options, out),
+        });
+        let blob = blob.map_err(PathError::of("write", &path))?;
+        packed?;
         let (digest, _) = blob.commit()?;
         self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
     }

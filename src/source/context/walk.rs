@@ -68,7 +68,7 @@ impl Facts {
         Fingerprint { size: self.size, mtime: self.mtime, ctime: self.ctime, inode: self.inode }
     }
 
-    fn hash(&self, hasher: &mut ContentHasher) {
+    fn bytes(&self) -> [u8; 80] {
         let mut bytes = [0; 80];
         let numbers = [
             u64::from(self.mode),
@@ -85,7 +85,7 @@ impl Facts {
         for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        hasher.update(&bytes);
+        bytes
     }
 }
 
@@ -163,17 +163,21 @@ impl Listing {
         let mut hasher = ContentHasher::new();
         for (path, facts) in &self.single {
             hasher.field(path.as_bytes());
-            facts.hash(&mut hasher);
+            hasher.field(&facts.bytes());
         }
+        // A few long updates are hashed faster than many short ones.
+        let mut bytes = Vec::new();
         for (path, directory) in &self.directories {
             hasher.field(path.as_bytes());
-            hasher.update(&[u8::from(directory.ignored.is_some())]);
-            directory.ignored.iter().for_each(|facts| facts.hash(&mut hasher));
-            hasher.update(&directory.entries.len().to_le_bytes());
-            for (name, facts) in directory.iter() {
-                hasher.field(name);
-                facts.hash(&mut hasher);
+            bytes.clear();
+            for facts in directory.ignored.iter().chain(directory.entries.iter().map(|it| &it.1)) {
+                bytes.extend_from_slice(&facts.bytes());
             }
+            hasher.field(&bytes);
+            bytes.clear();
+            bytes.extend(directory.entries.iter().flat_map(|(end, _)| end.to_le_bytes()));
+            hasher.field(&bytes);
+            hasher.field(&directory.names);
         }
         hasher.content()
     }

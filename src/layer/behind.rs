@@ -1,0 +1,146 @@
+//! A writer whose bytes are written by a thread of its own, so that reading what is packed, and hashing and writing the
+//! packed, do not wait for each other.
+//!
+//! Invariant: the bytes and the errors are those of the inner writer; an error shows at the latest at the end. What is
+//! small is written without a thread. [`PIECES`] pieces are in memory, which go back and forth.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+
+/// So much is written sooner than a thread begins.
+const SMALL: usize = 1 << 20;
+const PIECES: usize = 4;
+
+/// Calls `write` with a writer behind which `out` is; returns what that returned, and `out` once everything is written.
+pub fn behind<W: Write + Send, R>(
+    out: W,
+    write: impl FnOnce(&mut dyn Write) -> R,
+) -> (io::Result<W>, R) {
+    scope(|scope| {
+        let mut behind = Behind { scope, written: 0, out: Some(out), thread: None };
+        let returned = write(&mut behind);
+        (behind.finish(), returned)
+    })
+}
+
+struct Behind<'scope, 'env, W> {
+    scope: &'scope Scope<'scope, 'env>,
+    /// How much was written before the thread began.
+    written: usize,
+    out: Option<W>,
+    thread: Option<Thread<'scope, W>>,
+}
+
+struct Thread<'scope, W> {
+    full: Sender<Vec<u8>>,
+    empty: Receiver<Vec<u8>>,
+    handle: ScopedJoinHandle<'scope, io::Result<W>>,
+}
+
+impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
+    fn begin(&mut self, mut out: W) -> io::Result<()> {
+        let (full, filled) = channel::<Vec<u8>>();
+        let (emptied, empty) = channel();
+        for _ in 0..PIECES {
+            drop(emptied.send(Vec::new()));
+        }
+        let work = move || {
+            while let Ok(piece) = filled.recv() {
+                out.write_all(&piece)?;
+                drop(emptied.send(piece));
+            }
+            Ok(out)
+        };
+        let handle = Builder::new().name("write behind".into()).spawn_scoped(self.scope, work)?;
+        self.thread = Some(Thread { full, empty, handle });
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        match (self.thread.take(), self.out.take()) {
+            (Some(Thread { full, handle, .. }), _) => {
+                drop(full);
+                handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+            (None, Some(out)) => Ok(out),
+            (None, None) => Err(io::Error::other("no thread could be started")),
+        }
+    }
+}
+
+impl<'scope, W: Write + Send + 'scope> Write for Behind<'scope, '_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(thread) = &self.thread {
+            // Both fail only if the thread has ended, with an error that is returned at the end.
+            let ended = || io::Error::other("what is behind cannot be written");
+            let mut piece = thread.empty.recv().map_err(|_| ended())?;
+            piece.clear();
+            piece.extend_from_slice(bytes);
+            thread.full.send(piece).map_err(|_| ended())?;
+            return Ok(bytes.len());
+        }
+        match self.out.take() {
+            Some(out) if self.written >= SMALL => {
+                self.begin(out)?;
+                self.write(bytes)
+            }
+            Some(mut out) => {
+                let written = out.write(bytes);
+                self.out = Some(out);
+                self.written += written.as_ref().map_or(0, |count| *count);
+                written
+            }
+            None => Err(io::Error::other("no thread could be started")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails after so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(bytes.len()) {
+                Some(left) => self.0 = left,
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn everything_is_written_in_order() {
+        for count in [0, 3, 20, 200] {
+            let pieces: Vec<Vec<u8>> = (0..count).map(|n| vec![n as u8; 100_000 + n]).collect();
+            let (out, written) =
+                behind(Vec::new(), |out| pieces.iter().try_for_each(|piece| out.write_all(piece)));
+            written.unwrap();
+            assert!(out.unwrap() == pieces.concat(), "{count}");
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_what_is_behind() {
+        for room in [0, SMALL / 2, 3 * SMALL] {
+            let (out, written) =
+                behind(Full(room), |out| (0..100).try_for_each(|_| out.write_all(&[0; 100_000])));
+            written.unwrap_err();
+            let error = out.map(drop);
+            // Before there is a thread the writer gets the error itself.
+            assert!(room < SMALL || error.unwrap_err().kind() == io::ErrorKind::StorageFull);
+        }
+    }
+}
