@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group,
@@ -30,7 +28,9 @@ use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_
 use super::spec::{Network, Root, Security, Spec};
 use super::supervise::Supervisor;
 use super::target::{CopiedUp, Stub, Targets, remove_made};
-use super::wire::{Failure, Note, Order, Report, Result, Scope, Setting, refused, send};
+use super::wire::{
+    Failure, Note, Order, Report, Result, Scope, Setting, receive_descriptor, refused, send,
+};
 use super::{Ended, Exit, cgroup, dev, gateway, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
@@ -56,17 +56,7 @@ fn start() -> io::Result<()> {
 
 fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
     let mut length = [0; 8];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut length)];
-    let got = recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    if got.bytes != length.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let stdin = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
+    let stdin = receive_descriptor(socket, &mut length)?;
     let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes)?;

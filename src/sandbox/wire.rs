@@ -3,9 +3,16 @@
 //! Only kiln's own processes speak this, always of one and the same program, so there is no version.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
@@ -77,6 +84,40 @@ pub(super) fn send(notes: &mut File, note: &Note) -> io::Result<()> {
     let mut line = serde_json::to_vec(note)?;
     line.push(b'\n');
     notes.write_all(&line)
+}
+
+/// Sends a few bytes, and a descriptor with them.
+pub(super) fn send_descriptor(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if let Some(descriptor) = &descriptor {
+        control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives what [`send_descriptor`] sent; fails if the other side has closed the socket instead.
+pub(super) fn receive_descriptor(
+    socket: &UnixStream,
+    bytes: &mut [u8],
+) -> io::Result<Option<OwnedFd>> {
+    let wanted = bytes.len();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let got = recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if got.bytes != wanted {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    }))
 }
 
 /// From the keeper to kiln, the last thing it does.
