@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 /// An io error with the operation and the path it happened on.
@@ -201,6 +202,12 @@ pub fn replace(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
     file.write_all(bytes).map_err(&fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// Returns a path to what a descriptor refers to, even one that only names a place. It holds as long as the descriptor is
+/// open, in this process.
+pub fn descriptor_path(descriptor: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
 /// Renames within one file system.

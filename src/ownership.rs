@@ -8,7 +8,7 @@
 //! The text is `UID:GID`, for a device `UID:GID:c:MAJOR:MINOR` (`b` for a block device), all in decimal.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
@@ -146,11 +146,6 @@ impl Ownership {
             Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// The same, of what a descriptor refers to, even one that only names a place.
-    pub fn write_open(self, file: impl AsFd) -> rustix::io::Result<bool> {
-        self.write(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).as_ref())
     }
 }
 

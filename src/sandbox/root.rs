@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,7 @@ use rustix::process::{Gid, Uid, chdir, chroot, fchdir, pivot_root};
 
 use super::sys;
 use super::wire::{Failure, Result, refused, refused_at};
+use crate::fs::descriptor_path;
 use crate::ownership::Ownership;
 
 /// Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
@@ -181,7 +182,7 @@ impl Workbench {
             match fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
                 // No id of this user namespace.
                 Err(Errno::INVAL) => {
-                    Ownership { uid, gid, device: None }.write_open(&file)?;
+                    Ownership { uid, gid, device: None }.write(descriptor_path(&file).as_ref())?;
                 }
                 changed => changed?,
             }
@@ -323,10 +324,6 @@ pub(super) fn copy_of(place: &OwnedFd, attributes: MountAttrFlags) -> Result<Own
 fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     bytes.len() < 250 && !bytes.contains(&b'\\')
-}
-
-fn descriptor_path(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Makes `root` the root, and lets go of the old one with everything mounted in it.

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::CapabilitySet;
 
 use super::call::Place;
+use crate::fs::descriptor_path;
 use crate::sandbox::sys::{self, Question};
 
 /// The longest path that the kernel takes, with its end.
@@ -219,17 +220,20 @@ fn beneath_root(root: &OwnedFd, path: &Path, follow: bool, to_make: bool) -> Res
         let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
         openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     };
-    let here = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     if to_make {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::EXIST);
         };
         let parent = find(parent, OFlags::DIRECTORY)?;
-        return Ok(Spot { path: here(&parent).join(name), follow, _held: Some(parent) });
+        return Ok(Spot {
+            path: Path::new(&descriptor_path(&parent)).join(name),
+            follow,
+            _held: Some(parent),
+        });
     }
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let found = find(path, nofollow)?;
-    Ok(Spot { path: here(&found), follow: true, _held: Some(found) })
+    Ok(Spot { path: descriptor_path(&found).into(), follow: true, _held: Some(found) })
 }
 
 /// Opens where a call's relative paths start.

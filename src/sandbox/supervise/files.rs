@@ -12,8 +12,9 @@ use rustix::process::umask;
 use super::call::Place;
 use super::caller::{Caller, Spot, open_base};
 use super::identity::Identity;
-use super::ledger::{Ledger, descriptor_path};
+use super::ledger::Ledger;
 use super::{Answer, Outcome};
+use crate::fs::descriptor_path;
 use crate::ownership::{Device, Ownership};
 use crate::sandbox::sys::{stat_bytes, statx_bytes};
 
