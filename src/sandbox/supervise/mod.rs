@@ -34,6 +34,7 @@ use super::sys::{self, Question, Reply};
 use super::wire::{Scope, receive_descriptor, send_descriptor};
 use call::{Call, MARKED_LIMIT};
 use caller::{Caller, is_proc_elsewhere};
+use files::How;
 use identity::{Change, Identities, Identity, Ids};
 use ledger::Ledger;
 
@@ -156,11 +157,12 @@ impl Supervisor {
                 files::chown(ledger, &caller, identity, place, (uid, gid))
             }
             Call::Open { place, flags, mode } => {
-                files::create(ledger, &caller, identity, place, (flags, mode))
+                files::create(ledger, &caller, identity, place, How::of_open(flags, mode))
             }
-            Call::OpenHow { place, how, size } => {
-                files::create_as(ledger, &caller, identity, place, (how, size))
-            }
+            Call::OpenHow { place, how, size } => match How::read(&caller, how, size)? {
+                Some(how) => files::create(ledger, &caller, identity, place, how),
+                None => Ok(Answer::Proceed),
+            },
             Call::MakeDirectory { place, mode } => {
                 files::make_directory(ledger, &caller, identity, place, mode)
             }
