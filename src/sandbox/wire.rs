@@ -2,6 +2,7 @@
 //!
 //! Only kiln's own processes speak this, always of one and the same program, so there is no version.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::Spec;
 use super::target::{CopiedUp, Stub};
 use super::{Ended, Exit};
-use crate::ownership::Owned;
+use crate::ownership::{Origin, Owned};
 
 /// From kiln to the keeper.
 #[derive(Debug, Deserialize)]
@@ -84,6 +85,44 @@ pub(super) fn send(notes: &mut File, note: &Note) -> io::Result<()> {
     let mut line = serde_json::to_vec(note)?;
     line.push(b'\n');
     notes.write_all(&line)
+}
+
+/// What the notes say so far. It takes no more room than that, however often something is said.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The mount points that were made.
+    pub(super) made: Vec<Stub>,
+    /// Directories that were copied up.
+    pub(super) copied_up: Vec<CopiedUp>,
+    /// Whose links and pipes are.
+    pub(super) owned: HashMap<Origin, Owned>,
+    /// Why the sandbox could not be made.
+    pub(super) failed: Option<Failure>,
+    /// How the command ended.
+    pub(super) exited: Option<Exit>,
+    /// The beginning of a line; of the last one, if its writer was killed.
+    begun: Vec<u8>,
+}
+
+impl Told {
+    /// Takes note of more.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.begun.extend_from_slice(line);
+            if line.ends_with(b"\n") {
+                let note = serde_json::from_slice(&self.begun);
+                self.begun.clear();
+                match note {
+                    Ok(Note::Made(stub)) => self.made.push(stub),
+                    Ok(Note::CopiedUp(dir)) => self.copied_up.push(dir),
+                    Ok(Note::Owned(it)) => drop(self.owned.insert(it.origin, it)),
+                    Ok(Note::Failed(failure)) => self.failed = Some(failure),
+                    Ok(Note::Exited(exit)) => self.exited = Some(exit),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
 }
 
 /// Sends a few bytes, and a descriptor with them.
@@ -186,4 +225,26 @@ pub(super) fn refused_at<E: Into<io::Error>>(verb: &str, path: &Path) -> impl Fn
 /// The number of an error; 0 if it has none.
 pub(super) fn errno<E: Into<io::Error>>(error: E) -> i32 {
     error.into().raw_os_error().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_again_and_again_takes_no_more_room() {
+        let origin = Origin { inode: 7, birth: (1, 2) };
+        let note = |uid| serde_json::to_vec(&Note::Owned(Owned { origin, uid, gid: 0 })).unwrap();
+        let mut told = Told::default();
+        for uid in 0..10_000 {
+            let line = [&note(uid)[..], b"\n"].concat();
+            let (begin, end) = line.split_at(uid as usize % line.len());
+            told.read(begin);
+            told.read(end);
+        }
+        told.read(b"{\"Exited\":{\"Code\":3}}\nno note\n{\"Exited\":{\"Code\":4");
+        assert_eq!(told.owned.into_values().map(|it| it.uid).collect::<Vec<_>>(), [9_999]);
+        assert_eq!(told.exited, Some(Exit::Code(3)));
+        assert!(told.begun.capacity() < 1000, "{}", told.begun.capacity());
+    }
 }
