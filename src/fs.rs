@@ -91,6 +91,12 @@ pub fn is_lost(error: &io::Error) -> bool {
         .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
 }
 
+/// Returns the system's words for an error, in lowercase and without its number.
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, PathError>;
 

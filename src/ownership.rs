@@ -11,7 +11,7 @@ use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
+use rustix::fs::{AtFlags, Gid, StatxFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,16 @@ impl Ownership {
             Ok(()) => Ok(true),
             Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Gives what a path leads to, links followed, to its owner; where there is no such id in this user namespace, that
+    /// is written down, if it can be.
+    pub fn give(self, path: &Path) -> rustix::io::Result<()> {
+        match rustix::fs::chown(path, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
+        {
+            Err(Errno::INVAL) => self.write(path).map(drop),
+            changed => changed,
         }
     }
 }

@@ -47,15 +47,7 @@ impl Upper {
 
     fn prepare(&self, root: &Metadata) -> rustix::io::Result<()> {
         if rustix::process::geteuid().is_root() {
-            let owner = (rustix::fs::Uid::from_raw(root.uid), rustix::fs::Gid::from_raw(root.gid));
-            match rustix::fs::chown(&self.files, Some(owner.0), Some(owner.1)) {
-                // No id of this user namespace.
-                Err(rustix::io::Errno::INVAL) => {
-                    let owned = Ownership { uid: root.uid, gid: root.gid, device: None };
-                    owned.write(&self.files)?;
-                }
-                changed => changed?,
-            }
+            Ownership { uid: root.uid, gid: root.gid, device: None }.give(&self.files)?;
         }
         rustix::fs::chmod(&self.files, Mode::from_raw_mode(root.mode))
     }
