@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 /// An io error with the operation and the path it happened on.
@@ -88,6 +89,12 @@ pub fn is_lost(error: &io::Error) -> bool {
     [Errno::IO, Errno::UCLEAN, Errno::BADMSG]
         .iter()
         .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
+}
+
+/// Returns the system's words for an error, in lowercase and without its number.
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// A result whose error names its path.
@@ -201,6 +208,12 @@ pub fn replace(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
     file.write_all(bytes).map_err(&fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// Returns a path to what a descriptor refers to, even one that only names a place. It holds as long as the descriptor is
+/// open, in this process.
+pub fn descriptor_path(descriptor: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
 /// Renames within one file system.

@@ -8,10 +8,10 @@
 //! The text is `UID:GID`, for a device `UID:GID:c:MAJOR:MINOR` (`b` for a block device), all in decimal.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
+use rustix::fs::{AtFlags, Gid, StatxFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -148,9 +148,14 @@ impl Ownership {
         }
     }
 
-    /// The same, of what a descriptor refers to, even one that only names a place.
-    pub fn write_open(self, file: impl AsFd) -> rustix::io::Result<bool> {
-        self.write(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).as_ref())
+    /// Gives what a path leads to, links followed, to its owner; where there is no such id in this user namespace, that
+    /// is written down, if it can be.
+    pub fn give(self, path: &Path) -> rustix::io::Result<()> {
+        match rustix::fs::chown(path, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
+        {
+            Err(Errno::INVAL) => self.write(path).map(drop),
+            changed => changed,
+        }
     }
 }
 

@@ -74,6 +74,22 @@ fn users_with_and_without_ids() {
     assert!(fix.contains("usermod --add-subuids") && fix.contains(name), "{fix}");
 }
 
+/// In a namespace that has all ids and no further namespaces.
+const REFUSE: &str = "chown $1: .; unshare --user sleep infinity & \
+    while kill -0 $! && test $(readlink /proc/$!/ns/user) = $(readlink /proc/self/ns/user); do :; done; \
+    for ids in uid gid; do echo 0 0 4294967295 > /proc/$!/${ids}_map; done; \
+    nsenter --target $! --user sh -ec 'echo 0 > /proc/sys/user/max_user_namespaces; user=$1; shift 1; \
+        exec setpriv --reuid=$user --regid=$user --clear-groups \"$@\"' sh \"$@\"; code=$?; kill $!; exit $code";
+
+#[test]
+fn no_ids_are_asked_for_where_there_is_no_namespace() {
+    let range = User::new("refused").with_range();
+    let (ended, said) = doctor(&["sh", "-c", REFUSE, "sh", &range.name], None);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(3), ""), "{said:#}");
+    assert!(about(&said, "rights").1.contains("no user namespace"), "{said:#}");
+    assert_eq!(about(&said, "ids").0, "ok", "{said:#}");
+}
+
 /// In a namespace of its own, nobody else's limit is changed.
 const FORBIDDEN: [&str; 5] = ["unshare", "--user", "--map-root-user", "sh", "-ec"];
 const FORBID: &str = "echo 0 > /proc/sys/user/max_user_namespaces; \

@@ -193,6 +193,21 @@ fn whoever_owns_a_file_owns_it_at_every_level() {
     }
 }
 
+#[test]
+fn files_are_made_where_a_path_is_to_be_resolved() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("resolved");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/levels/resolved.c");
+    let to = program.to_str().unwrap();
+    tool("build-essential", "cc", &["-static", "-Wall", "-o", to, source]);
+    let dockerfile = "FROM scratch\nCOPY resolved /\nRUN [\"/resolved\"]\n";
+    let entries = compare(dockerfile, &[&program]);
+    for name in ["tmp/named", "tmp/nameless", "tmp/jail/beneath"] {
+        let is_it = |entry: &&String| entry.contains("-rw-r----- 33/44") && entry.ends_with(name);
+        assert_eq!(entries.iter().filter(is_it).count(), 1, "{name}: {entries:#?}");
+    }
+}
+
 /// What a package does that runs a service under an account of its own.
 const POSTINST: &str = "#!/bin/sh\nset -e\n\
     adduser --system --group --quiet --home /var/lib/service service\n\

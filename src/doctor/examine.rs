@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Control, Credentials, Facts, Foreign, Helper, State, Subordinate, Tried};
+use crate::diagnostic::chain;
 use crate::sandbox::spec::{Network, Root};
 use crate::sandbox::{
     self, Emulators, Gateway, Namespaces, Surroundings, subordinate_range, try_root,
@@ -88,12 +89,6 @@ fn try_sandboxes(request: &Request, facts: &mut Facts) {
     if let Some((gateway, _)) = facts.gateways.first() {
         facts.private = in_network(Network::Private(*gateway));
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn words(path: &str) -> Vec<String> {

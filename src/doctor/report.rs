@@ -1,7 +1,7 @@
 //! What facts mean, and what to do about them. Nothing is looked at here.
 
 use super::{Facts, Finding, Helper, Report, Status, Subordinate};
-use crate::sandbox::{Container, Level};
+use crate::sandbox::{Container, Level, kernel_version};
 
 use super::facts::Control;
 
@@ -33,14 +33,9 @@ fn finding(
     Finding { subject, status, found: found.into(), fix }
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
 fn kernel(facts: &Facts) -> Finding {
     let release = &facts.kernel;
-    let version = version(release).unwrap_or_default();
+    let version = kernel_version(release).unwrap_or_default();
     let say =
         |status, what: &str, fix| finding("kernel", status, format!("Linux {release}{what}"), fix);
     let newer = |what: &str| Some(format!("a newer kernel: {what}"));

@@ -6,14 +6,13 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;
 
 use super::Result;
-use crate::fs::{self, PathError};
+use crate::fs::{self, PathError, descriptor_path};
 
 /// A file in the making.
 pub(super) struct Unfinished {
@@ -89,8 +88,7 @@ impl Unfinished {
             Made::Nameless(file, directory) => {
                 // A link cannot replace what is there; a renamed one can.
                 let made = tempfile::Builder::new().prefix(".kiln-").make_in(&directory, |name| {
-                    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-                    Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+                    Ok(linkat(CWD, descriptor_path(&file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
                 });
                 let made = made.map_err(&fail)?;
                 made.persist(&place).map_err(|error| fail(error.error))?;

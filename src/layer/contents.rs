@@ -56,17 +56,33 @@ impl<C: Contents + ?Sized> Contents for &C {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         (**self).open(path)
     }
+
+    fn piece(&self, path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        (**self).piece(path)
+    }
 }
 
 impl<C: Contents + ?Sized> Contents for Arc<C> {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         (**self).open(path)
     }
+
+    fn piece(&self, path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        (**self).piece(path)
+    }
 }
 
 impl<C: Contents> Contents for Stoppable<C> {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(StoppableRead { inner: self.inner.open(path)?, cancel: &self.cancel }))
+    }
+
+    fn piece(&self, path: &TreePath) -> crate::fs::Result<Option<(File, u64)>> {
+        match self.cancel.is_canceled() {
+            // Opening it is what says so.
+            true => Ok(None),
+            false => self.inner.piece(path),
+        }
     }
 }
 
@@ -99,9 +115,7 @@ impl DirectoryContents {
         let root = root.map_err(PathError::of("open", path))?;
         Ok(Self { root, path: path.to_owned() })
     }
-}
 
-impl DirectoryContents {
     fn file(&self, path: &TreePath) -> crate::fs::Result<File> {
         let fail = |error: io::Error| PathError::of("open", &self.path.join(path.as_path()))(error);
         // Without blocking, lest a pipe that took the file's place stop the build.

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::contents::BENEATH;
 use super::{Kind, Metadata, TreePath};
-use crate::fs::{PathError, Result};
+use crate::fs::{PathError, Result, descriptor_path};
 use crate::ownership::{Device, Ownership};
 
 /// In which namespace overlayfs looks for its attributes.
@@ -146,7 +146,7 @@ impl Disk {
                     let is_block = file_type == FileType::BlockDevice;
                     let device = Some(Device { is_block, major, minor });
                     let owned = Ownership { uid: meta.uid, gid: meta.gid, device };
-                    owned.write_open(&file).map(drop)
+                    owned.write(descriptor_path(&file).as_ref()).map(drop)
                 }
                 made => made,
             }
@@ -292,7 +292,7 @@ impl Disk {
                 rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?;
             }
             for (key, value) in &meta.xattrs {
-                let mut link = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+                let mut link = (descriptor_path(dir) + "/").into_bytes();
                 link.extend_from_slice(name);
                 // Best effort: most attributes are not allowed on links and devices at all.
                 let flags = XattrFlags::empty();
@@ -310,7 +310,7 @@ const fn mode(meta: &Metadata) -> Mode {
 /// Writes down an owner that the disk cannot hold. Where not even that can be held, it is in the changes only.
 fn say_owner(fd: BorrowedFd<'_>, meta: &Metadata) -> rustix::io::Result<()> {
     let owned = Ownership { uid: meta.uid, gid: meta.gid, device: None };
-    owned.write_open(fd).map(drop)
+    owned.write(descriptor_path(fd).as_ref()).map(drop)
 }
 
 fn owner(meta: &Metadata) -> rustix::fs::Uid {

@@ -113,8 +113,9 @@ mod tests {
 
     use super::*;
     use crate::digest::ContentDigest;
+    use crate::event::Cancel;
     use crate::layer::{
-        Changes, Contents, DirectoryContents, Kind, Metadata, TarContents, Timestamp,
+        Changes, Contents, DirectoryContents, Kind, Metadata, Stoppable, TarContents, Timestamp,
     };
 
     fn path(text: &str) -> TreePath {
@@ -170,9 +171,12 @@ mod tests {
         let sparse = File::create(from.path().join("hole")).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&sparse, &[1], 3 << 20).unwrap();
         sparse.set_len(4 << 20).unwrap();
-        let contents = Arc::new(DirectoryContents::open(from.path()).unwrap());
-        let taken = check(&tree(contents, &hole), &hole);
-        assert!(taken < 2 << 20, "the hole was filled: {taken} bytes");
+        let contents: Arc<dyn Contents> = Arc::new(DirectoryContents::open(from.path()).unwrap());
+        let stoppable = Arc::new(Stoppable::new(contents.clone(), &Cancel::new()));
+        for contents in [contents, stoppable] {
+            let taken = check(&tree(contents, &hole), &hole);
+            assert!(taken < 2 << 20, "the hole was filled: {taken} bytes");
+        }
     }
 
     #[test]

@@ -191,7 +191,26 @@ impl Node {
     /// Returns the digest of everything that a container could see of the node and of what is beneath it, except
     /// its own name and modification times.
     pub fn identity(&self) -> ContentDigest {
+        if self.is_directory() && self.identity.get().is_none() {
+            self.identify_below();
+        }
         *self.identity.get_or_init(|| self.compute_identity())
+    }
+
+    /// Computes the identities of directories from the deepest up to this one: each asks for those in it, and a tree can
+    /// be deeper than the stack of a thread.
+    fn identify_below(&self) {
+        let is_open = |node: &&Self| node.is_directory() && node.identity.get().is_none();
+        let mut open = vec![self];
+        while let Some(&node) = open.last() {
+            let before = open.len();
+            let children = node.children().into_iter().flatten();
+            open.extend(children.map(|(_, child)| &**child).filter(is_open));
+            if open.len() == before {
+                node.identity.get_or_init(|| node.compute_identity());
+                open.pop();
+            }
+        }
     }
 
     /// Gives access for a change, unsharing the node and forgetting its identity.

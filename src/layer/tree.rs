@@ -329,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_tree_needs_no_deep_stack() {
+        let path = vec!["a"; LONGEST_PATH / 2].join("/");
+        let work = move || {
+            let one = tree(&[(&path, file("1"))]);
+            let other = tree(&[(&path, file("2"))]);
+            assert_ne!(one.root().identity(), other.root().identity());
+            assert_eq!(one.walk(&TreePath::root()).count(), LONGEST_PATH / 2 + 1);
+        };
+        let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(work);
+        thread.unwrap().join().unwrap();
+    }
+
+    #[test]
     fn hard_links_share_a_group() {
         let to = path("b");
         let both = tree(&[("a", Kind::Hardlink { to: to.clone() }), ("b", file("x"))]);

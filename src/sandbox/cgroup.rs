@@ -110,7 +110,8 @@ pub(super) fn memory_kills(directories: &[PathBuf]) -> u64 {
     texts.map(|text| kills_in(&text)).sum()
 }
 
-fn kills_in(text: &str) -> u64 {
+/// Reads a count of kills in the form that the kernel has for it in several files.
+pub(super) fn kills_in(text: &str) -> u64 {
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, chownat, fchown, mkdir, open};
+use rustix::fs::{Mode, OFlags, fchown, mkdir, open};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, chdir, setsid};
+use rustix::process::{Uid, chdir, setsid};
 
 use super::capability::{Becoming, drop_to_default, keep_all};
 use super::foreign::{Remedy, foreign_cpu};
@@ -18,6 +18,7 @@ use super::spec::{Process, Rlimit, Security, Spec};
 use super::userns::{GID_MAP, UID_MAP, is_mapped};
 use super::wire::{Failure, Result, Scope, Setting, refused, refused_at};
 use super::{supervise, sys};
+use crate::fs::words;
 use crate::ownership::Ownership;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -155,9 +156,9 @@ fn execute(command: &Prepared<'_>) -> u8 {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCESS => worst = Errno::ACCESS,
             Errno::NOEXEC => {
-                return complain(path, NOT_EXECUTABLE, &foreign(path, &plain(&error)));
+                return complain(path, NOT_EXECUTABLE, &foreign(path, &words(&error)));
             }
-            _ => return complain(path, NOT_EXECUTABLE, &plain(&error)),
+            _ => return complain(path, NOT_EXECUTABLE, &words(&error)),
         }
     }
     let name = &command.args[0];
@@ -180,12 +181,6 @@ fn foreign(path: &CString, why: &str) -> String {
             Remedy(cpu)
         ),
     }
-}
-
-/// The kernel's words without the number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn complain(what: &CString, code: u8, why: &str) -> u8 {
@@ -260,31 +255,19 @@ fn enter_directory(process: &Process) -> Result<()> {
         Err(Errno::NOENT) => {}
         other => return other.map_err(fail()),
     }
-    let (uid, gid) = (Uid::from_raw(process.user.uid), Gid::from_raw(process.user.gid));
+    let owner = Ownership { uid: process.user.uid, gid: process.user.gid, device: None };
     let mut path = PathBuf::from("/");
     for part in cwd.components() {
         path.push(part);
         match mkdir(&path, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
-                give(&path, (uid, gid)).map_err(refused_at("make the working directory", &path))?
+                owner.give(&path).map_err(refused_at("make the working directory", &path))?;
             }
             Err(Errno::EXIST) => {}
             Err(error) => return Err(refused_at("make the working directory", &path)(error)),
         }
     }
     chdir(cwd).map_err(fail())
-}
-
-/// Gives a directory that was just made to its user.
-fn give(path: &Path, (uid, gid): (Uid, Gid)) -> rustix::io::Result<()> {
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    match chownat(rustix::fs::CWD, path, Some(uid), Some(gid), flags) {
-        // No id of this user namespace.
-        Err(Errno::INVAL) => {
-            Ownership { uid: uid.as_raw(), gid: gid.as_raw(), device: None }.write(path).map(drop)
-        }
-        changed => changed,
-    }
 }
 
 fn set_limit(limit: &Rlimit) -> Result<()> {

@@ -18,8 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, setsid,
-    waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process,
+    set_parent_process_death_signal, setsid, waitid, waitpid,
 };
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,9 @@ impl Connection {
             if has_way_out("/proc/self/net") {
                 return Ok(());
             }
-            let ended = waitpid(Some(self.program), WaitOptions::NOHANG);
+            // It stays a process until this is dropped: its number must not be another's by then.
+            let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let ended = waitid(WaitId::Pid(self.program), how);
             if !matches!(ended, Ok(None)) {
                 return fail(&self.last_words());
             }

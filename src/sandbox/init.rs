@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group,
@@ -30,7 +28,9 @@ use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_
 use super::spec::{Network, Root, Security, Spec};
 use super::supervise::Supervisor;
 use super::target::{CopiedUp, Stub, Targets, remove_made};
-use super::wire::{Failure, Note, Order, Report, Result, Scope, Setting, refused, send};
+use super::wire::{
+    Failure, Note, Order, Report, Result, Scope, Setting, Told, receive_descriptor, refused, send,
+};
 use super::{Ended, Exit, cgroup, dev, gateway, kernel, sys};
 
 /// Is `kiln sandbox-init`: to be called first thing in `main`, before there is a thread. Returns the exit code.
@@ -56,17 +56,7 @@ fn start() -> io::Result<()> {
 
 fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
     let mut length = [0; 8];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut length)];
-    let got = recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    if got.bytes != length.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let stdin = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
+    let stdin = receive_descriptor(socket, &mut length)?;
     let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes)?;
@@ -100,9 +90,9 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
         sys::Side::Child => be_first(&order, File::from(write)),
         sys::Side::Parent(first) => {
             drop(write);
-            let notes = attend(first, &mut File::from(read), socket, &signals)
+            let told = attend(first, &mut File::from(read), socket, &signals)
                 .map_err(refused(|| "wait for the first process".to_owned()))?;
-            let report = conclude(&order.spec, &notes);
+            let report = conclude(&order.spec, told);
             let memory_kills = cgroup::memory_kills(&order.groups);
             cgroup::remove(&order.groups);
             report.map(|report| blame_memory(report, memory_kills))
@@ -110,14 +100,14 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
     }
 }
 
-/// Waits until pid 1 is gone; returns what it wrote.
+/// Waits until pid 1 is gone; returns what it told.
 fn attend(
     first: Pid,
     notes: &mut File,
     socket: &UnixStream,
     signals: &OwnedFd,
-) -> io::Result<Vec<u8>> {
-    let mut written = Vec::new();
+) -> io::Result<Told> {
+    let mut told = Told::default();
     let mut watched = true;
     loop {
         let mut fds = [
@@ -145,33 +135,21 @@ fn attend(
             let mut buffer = [0; 4096];
             match notes.read(&mut buffer)? {
                 0 => break,
-                read => written.extend_from_slice(&buffer[..read]),
+                read => told.read(&buffer[..read]),
             }
         }
     }
     waitpid(Some(first), WaitOptions::empty())?;
-    Ok(written)
+    Ok(told)
 }
 
-fn conclude(spec: &Spec, notes: &[u8]) -> Result<Report> {
-    let (mut stubs, mut copied_up): (Vec<Stub>, Vec<CopiedUp>) = Default::default();
-    let mut owned = HashMap::new();
-    let (mut failed, mut exited) = (None, None);
-    // The last line may be cut off if the process was killed.
-    for line in notes.split(|&byte| byte == b'\n') {
-        match serde_json::from_slice(line) {
-            Ok(Note::Made(stub)) => stubs.push(stub),
-            Ok(Note::CopiedUp(dir)) => copied_up.push(dir),
-            Ok(Note::Owned(it)) => drop(owned.insert(it.origin, it)),
-            Ok(Note::Failed(failure)) => failed = Some(failure),
-            Ok(Note::Exited(exit)) => exited = Some(exit),
-            Err(_) => {}
-        }
-    }
-    remove_made(changes(spec), &stubs, &copied_up)?;
-    Ok(match (failed, exited) {
+fn conclude(spec: &Spec, told: Told) -> Result<Report> {
+    remove_made(changes(spec), &told.made, &told.copied_up)?;
+    Ok(match (told.failed, told.exited) {
         (Some(failure), _) => Report::Failed(failure),
-        (None, Some(exit)) => Report::Exited(Ended { exit, owned: owned.into_values().collect() }),
+        (None, Some(exit)) => {
+            Report::Exited(Ended { exit, owned: told.owned.into_values().collect() })
+        }
         (None, None) => Report::Vanished,
     })
 }

@@ -67,10 +67,13 @@ pub(super) fn mount_proc(targets: &mut Targets, setting: Setting) -> Result<()> 
 
 /// Whether the limit is the pid namespace's own; before Linux 6.14 it is the machine's.
 fn has_own_process_limit() -> bool {
-    let system = uname();
-    let release = system.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    matches!((numbers.next(), numbers.next()), (Some(Ok(first)), Some(Ok(second))) if (first, second) >= (6, 14))
+    kernel_version(&uname().release().to_string_lossy()).is_some_and(|version| version >= (6, 14))
+}
+
+/// Returns the first two numbers of a kernel's release: 6 and 1 of `6.1.0-18-amd64`.
+pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn limit_processes(proc: &OwnedFd) -> std::io::Result<()> {

@@ -3,8 +3,7 @@
 //! Only `std`'s process spawning is used here, because kiln has threads. The keeper holds the other end of one socket:
 //! order and report travel over it, and closing it is the request to end.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,14 +12,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::io::{Errno, ioctl_fionbio, retry_on_intr};
 
-use super::cgroup::Group;
+use super::cgroup::{Group, kills_in};
 use super::program::Program;
 use super::socket::StandIns;
 use super::spec::Spec;
-use super::wire::{Failure, OrderRef, Report, Setting};
+use super::wire::{Failure, OrderRef, Report, Setting, send_descriptor};
 use super::{Ended, Error, Exit, Io, Sandbox, userns};
 use crate::event::{Cancel, Stream};
 
@@ -119,14 +117,9 @@ impl Keeper {
     fn send(&mut self, order: OrderRef<'_>) -> io::Result<()> {
         let bytes = serde_json::to_vec(&order)?;
         let length = (bytes.len() as u64).to_le_bytes();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
         let stdin = io::stdin();
-        let fds = [stdin.as_fd()];
-        if order.setting.foreground {
-            control.push(SendAncillaryMessage::ScmRights(&fds));
-        }
-        sendmsg(&self.socket, &[IoSlice::new(&length)], &mut control, SendFlags::NOSIGNAL)?;
+        let shared = order.setting.foreground.then(|| stdin.as_fd());
+        send_descriptor(&self.socket, &length, shared)?;
         self.socket.write_all(&bytes)
     }
 
@@ -210,7 +203,8 @@ impl Output {
     fn is_ready(&self) -> io::Result<bool> {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
-        Ok(poll(&mut fds, Some(&now))? > 0 && fds[0].revents().contains(PollFlags::IN))
+        Ok(retry_on_intr(|| poll(&mut fds, Some(&now)))? > 0
+            && fds[0].revents().contains(PollFlags::IN))
     }
 }
 
@@ -233,9 +227,7 @@ fn talking(source: io::Error) -> Error {
 
 /// How many processes this machine has killed for lack of memory.
 fn memory_kills() -> u64 {
-    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    kills_in(&std::fs::read_to_string("/proc/vmstat").unwrap_or_default())
 }
 
 impl From<Failure> for Error {

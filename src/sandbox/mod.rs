@@ -23,7 +23,6 @@ mod cgroup;
 mod dev;
 mod exec;
 mod foreign;
-
 mod gateway;
 mod init;
 mod kernel;
@@ -56,6 +55,7 @@ pub use attempt::try_root;
 pub use foreign::{Emulators, ForeignError, Lack};
 pub use gateway::{Gateway, GatewayMissing};
 pub use init::init_main;
+pub use kernel::kernel_version;
 pub use launch::Namespaces;
 pub use recording::{Output, Recording};
 pub use surroundings::{Container, Surroundings};

@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::sys;
+use crate::fs::descriptor_path;
 
 /// The program and, once it was needed, what is executed of it.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Program {
     pub(super) fn executable(&self) -> PathBuf {
         let closed = || mount_of(&self.path).or_else(|_| copy_of(&self.path)).ok();
         match self.closed.get_or_init(closed) {
-            Some(closed) => format!("/proc/self/fd/{}", closed.as_raw_fd()).into(),
+            Some(closed) => descriptor_path(closed).into(),
             None => self.path.clone(),
         }
     }
@@ -53,8 +54,7 @@ fn mount_of(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = open_tree(CWD, path, flags)?;
     sys::close_mount(&mount)?;
-    let within = format!("/proc/self/fd/{}", mount.as_raw_fd());
-    Ok(open(within, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(open(descriptor_path(&mount), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn copy_of(path: &Path) -> io::Result<OwnedFd> {
@@ -87,7 +87,7 @@ mod tests {
         let ways = [(mount_of(&path), libc::EROFS), (copy_of(&path), libc::EPERM)];
         for (way, refusal) in ways {
             let way = way.unwrap();
-            let way = format!("/proc/self/fd/{}", way.as_raw_fd());
+            let way = descriptor_path(&way);
             let output = std::process::Command::new(&way).arg0("echo").arg("x").output().unwrap();
             assert_eq!(output.stdout, b"x\n");
             let opened = std::fs::OpenOptions::new().write(true).open(&way);

@@ -5,21 +5,22 @@
 
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fchmod, fchown, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
     fsopen, mount, mount_change, mount_move, move_mount, open_tree, unmount,
 };
-use rustix::process::{Gid, Uid, chdir, chroot, fchdir, pivot_root};
+use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use super::sys;
 use super::wire::{Failure, Result, refused, refused_at};
+use crate::fs::descriptor_path;
 use crate::ownership::Ownership;
 
 /// Defaults differ between kernels' builds; a diff must not contain redirects or metadata-only copies.
@@ -178,13 +179,7 @@ impl Workbench {
             std::fs::File::from(openat(&self.tree, name, flags, Mode::from_raw_mode(0o600))?);
         file.write_all(content)?;
         if (uid, gid) != (0, 0) {
-            match fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
-                // No id of this user namespace.
-                Err(Errno::INVAL) => {
-                    Ownership { uid, gid, device: None }.write_open(&file)?;
-                }
-                changed => changed?,
-            }
+            Ownership { uid, gid, device: None }.give(descriptor_path(&file).as_ref())?;
         }
         fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
         Ok(self.place(name)?)
@@ -323,10 +318,6 @@ pub(super) fn copy_of(place: &OwnedFd, attributes: MountAttrFlags) -> Result<Own
 fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     bytes.len() < 250 && !bytes.contains(&b'\\')
-}
-
-fn descriptor_path(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Makes `root` the root, and lets go of the old one with everything mounted in it.

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use std::thread::{self, JoinHandle};
 
 use super::spec::{MountKind, Spec};
 use super::{Error, agent};
+use crate::fs::descriptor_path;
 
 /// The stand-ins of one run.
 #[derive(Default)]
@@ -75,7 +75,7 @@ impl StandIns {
         let path = dir.path().join(&name);
         // An address has room for a hundred bytes, which the path of a scratch directory may exceed.
         let here = fs::File::open(dir.path())?;
-        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", here.as_raw_fd()))?;
+        let listener = UnixListener::bind(format!("{}/{name}", descriptor_path(&here)))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         match std::os::unix::fs::chown(&path, Some(uid), Some(gid)) {
             // No id of this user namespace: whoever the command believes to be, it may use what is kiln's.
@@ -171,8 +171,7 @@ mod tests {
         assert!(stand_in.starts_with(&scratch));
         assert_eq!(fs::metadata(stand_in).unwrap().mode() & 0o777, 0o612);
         let short = fs::File::open(stand_in.parent().unwrap()).unwrap();
-        let mut inside =
-            UnixStream::connect(format!("/proc/self/fd/{}/0", short.as_raw_fd())).unwrap();
+        let mut inside = UnixStream::connect(format!("{}/0", descriptor_path(&short))).unwrap();
         let (mut outside, _) = agent.accept().unwrap();
         let request = [0, 0, 0, 1, 11];
         io::Write::write_all(&mut inside, &request).unwrap();

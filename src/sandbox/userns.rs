@@ -184,17 +184,18 @@ fn enter_mapped(map: impl FnOnce(Pid) -> bool) -> Result<(), Error> {
     match sys::fork().map_err(|error| failed("start a helper", error))? {
         sys::Side::Child => {
             drop(go);
-            // Once the namespace exists, which the end of the pipe tells.
-            let _ = rustix::io::read(&waiting, &mut [0]);
-            sys::exit_now(u8::from(!map(target)))
+            // Nothing comes if there is no namespace, and so nothing to map.
+            let exists = rustix::io::read(&waiting, &mut [0]) == Ok(1);
+            sys::exit_now(u8::from(!(exists && map(target))))
         }
         sys::Side::Parent(helper) => {
             drop(waiting);
-            sys::unshare(UnshareFlags::NEWUSER)
-                .map_err(|error| failed("make a user namespace", error))?;
+            let made = sys::unshare(UnshareFlags::NEWUSER)
+                .and_then(|()| Ok(rustix::io::write(&go, b"!").map(drop)?));
             drop(go);
             let ended = waitpid(Some(helper), WaitOptions::empty())
                 .map_err(|error| failed("wait for newuidmap", error.into()))?;
+            made.map_err(|error| failed("make a user namespace", error))?;
             if ended.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
                 return Err(Error::Mapping);
             }

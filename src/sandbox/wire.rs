@@ -2,16 +2,24 @@
 //!
 //! Only kiln's own processes speak this, always of one and the same program, so there is no version.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
 use super::target::{CopiedUp, Stub};
 use super::{Ended, Exit};
-use crate::ownership::Owned;
+use crate::ownership::{Origin, Owned};
 
 /// From kiln to the keeper.
 #[derive(Debug, Deserialize)]
@@ -77,6 +85,78 @@ pub(super) fn send(notes: &mut File, note: &Note) -> io::Result<()> {
     let mut line = serde_json::to_vec(note)?;
     line.push(b'\n');
     notes.write_all(&line)
+}
+
+/// What the notes say so far. It takes no more room than that, however often something is said.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The mount points that were made.
+    pub(super) made: Vec<Stub>,
+    /// Directories that were copied up.
+    pub(super) copied_up: Vec<CopiedUp>,
+    /// Whose links and pipes are.
+    pub(super) owned: HashMap<Origin, Owned>,
+    /// Why the sandbox could not be made.
+    pub(super) failed: Option<Failure>,
+    /// How the command ended.
+    pub(super) exited: Option<Exit>,
+    /// The beginning of a line; of the last one, if its writer was killed.
+    begun: Vec<u8>,
+}
+
+impl Told {
+    /// Takes note of more.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.begun.extend_from_slice(line);
+            if line.ends_with(b"\n") {
+                let note = serde_json::from_slice(&self.begun);
+                self.begun.clear();
+                match note {
+                    Ok(Note::Made(stub)) => self.made.push(stub),
+                    Ok(Note::CopiedUp(dir)) => self.copied_up.push(dir),
+                    Ok(Note::Owned(it)) => drop(self.owned.insert(it.origin, it)),
+                    Ok(Note::Failed(failure)) => self.failed = Some(failure),
+                    Ok(Note::Exited(exit)) => self.exited = Some(exit),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Sends a few bytes, and a descriptor with them.
+pub(super) fn send_descriptor(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if let Some(descriptor) = &descriptor {
+        control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives what [`send_descriptor`] sent; fails if the other side has closed the socket instead.
+pub(super) fn receive_descriptor(
+    socket: &UnixStream,
+    bytes: &mut [u8],
+) -> io::Result<Option<OwnedFd>> {
+    let wanted = bytes.len();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let got = recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if got.bytes != wanted {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    }))
 }
 
 /// From the keeper to kiln, the last thing it does.
@@ -145,4 +225,26 @@ pub(super) fn refused_at<E: Into<io::Error>>(verb: &str, path: &Path) -> impl Fn
 /// The number of an error; 0 if it has none.
 pub(super) fn errno<E: Into<io::Error>>(error: E) -> i32 {
     error.into().raw_os_error().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_again_and_again_takes_no_more_room() {
+        let origin = Origin { inode: 7, birth: (1, 2) };
+        let note = |uid| serde_json::to_vec(&Note::Owned(Owned { origin, uid, gid: 0 })).unwrap();
+        let mut told = Told::default();
+        for uid in 0..10_000 {
+            let line = [&note(uid)[..], b"\n"].concat();
+            let (begin, end) = line.split_at(uid as usize % line.len());
+            told.read(begin);
+            told.read(end);
+        }
+        told.read(b"{\"Exited\":{\"Code\":3}}\nno note\n{\"Exited\":{\"Code\":4");
+        assert_eq!(told.owned.into_values().map(|it| it.uid).collect::<Vec<_>>(), [9_999]);
+        assert_eq!(told.exited, Some(Exit::Code(3)));
+        assert!(told.begun.capacity() < 1000, "{}", told.begun.capacity());
+    }
 }

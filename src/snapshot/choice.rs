@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::copied::Copied;
 use super::overlaid::Overlaid;
 use super::{Result, Snapshotter, flavour};
+use crate::diagnostic::chain;
 use crate::event::{Event, Reporter};
 use crate::fs::PathError;
 use crate::layer::OverlayXattrs;
@@ -135,12 +136,4 @@ pub fn probe(store: &Store, sandbox: &dyn Sandbox) -> Result<Probe> {
     // What is left is swept with the lease's scratch directory.
     let _ = crate::fs::remove_tree(&top);
     Ok(probe)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    if let Some(source) = error.source() {
-        text.push_str(&format!(": {source}"));
-    }
-    text
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use super::{Result, SnapshotError, flavour};
 use crate::digest::{ContentDigest, ContentHasher};
@@ -47,15 +47,7 @@ impl Upper {
 
     fn prepare(&self, root: &Metadata) -> rustix::io::Result<()> {
         if rustix::process::geteuid().is_root() {
-            let owner = (rustix::fs::Uid::from_raw(root.uid), rustix::fs::Gid::from_raw(root.gid));
-            match rustix::fs::chown(&self.files, Some(owner.0), Some(owner.1)) {
-                // No id of this user namespace.
-                Err(rustix::io::Errno::INVAL) => {
-                    let owned = Ownership { uid: root.uid, gid: root.gid, device: None };
-                    owned.write(&self.files)?;
-                }
-                changed => changed?,
-            }
+            Ownership { uid: root.uid, gid: root.gid, device: None }.give(&self.files)?;
         }
         rustix::fs::chmod(&self.files, Mode::from_raw_mode(root.mode))
     }
@@ -79,10 +71,20 @@ impl Upper {
         wanted: &mut dyn FnMut(&TreePath, &Stat) -> bool,
     ) -> Result<Vec<(TreePath, Found)>> {
         let owned = owned.iter().map(|it| (it.origin, (it.uid, it.gid))).collect();
-        let mut walk =
-            Walk { root: &self.files, base, owned, wanted, found: Vec::new(), files: Vec::new() };
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
-        walk.directory(top, &TreePath::root())?;
+        let mut walk = Walk {
+            root: &self.files,
+            top,
+            base,
+            owned,
+            wanted,
+            found: Vec::new(),
+            files: Vec::new(),
+            pending: vec![TreePath::root()],
+        };
+        while let Some(directory) = walk.pending.pop() {
+            walk.directory(&directory)?;
+        }
         let Walk { mut found, files, .. } = walk;
         let digests = hash_all(&self.files, (&files, &found), cancel)?;
         for (index, digest) in files.iter().zip(digests) {
@@ -115,13 +117,16 @@ pub fn owned_below(tree: &Tree) -> Vec<(PathBuf, u32, u32)> {
     special.map(|(path, it)| (root.join(path.as_path()), it.meta().uid, it.meta().gid)).collect()
 }
 
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
 }
 
 struct Walk<'a> {
     root: &'a Path,
+    top: OwnedFd,
     /// What was there before.
     base: &'a Tree,
     /// What links and pipes are said to be.
@@ -130,6 +135,8 @@ struct Walk<'a> {
     found: Vec<(TreePath, Found)>,
     /// Which of `found` are regular files that must be hashed.
     files: Vec<usize>,
+    /// Directories that are still to be read: commands nest them deeper than a stack, or the limit of open files, is.
+    pending: Vec<TreePath>,
 }
 
 impl Walk<'_> {
@@ -138,7 +145,11 @@ impl Walk<'_> {
         move |errno| PathError::of("read", &path)(errno).into()
     }
 
-    fn directory(&mut self, fd: OwnedFd, at: &TreePath) -> Result<()> {
+    fn directory(&mut self, at: &TreePath) -> Result<()> {
+        let name = if at.is_root() { Path::new(".") } else { at.as_path() };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let fd = rustix::fs::openat2(&self.top, name, DIRECTORY, Mode::empty(), resolve)
+            .map_err(self.fail(at))?;
         let mut names = Vec::new();
         for entry in Dir::read_from(&fd).map_err(self.fail(at))? {
             let entry = entry.map_err(self.fail(at))?;
@@ -159,10 +170,10 @@ impl Walk<'_> {
         let wanted = (self.wanted)(&path, &stat);
         let file_type = FileType::from_raw_mode(stat.st_mode);
         if !wanted {
-            return match file_type {
-                FileType::Directory => self.below(parent, name, &path),
-                _ => Ok(()),
-            };
+            if file_type == FileType::Directory {
+                self.pending.push(path);
+            }
+            return Ok(());
         }
         let mut meta = metadata(&stat);
         if file_type != FileType::Symlink || stat.st_mode & 0o7777 != 0o777 {
@@ -180,8 +191,9 @@ impl Walk<'_> {
                 |name: &&[u8]| meta.xattrs.get(*name).is_some_and(|value| value == b"y");
             let opacity =
                 if opaque.iter().any(is_opaque) { Opacity::Opaque } else { Opacity::Merged };
-            self.found.push((path.clone(), Found::Directory { meta, opacity }));
-            return self.below(parent, name, &path);
+            self.pending.push(path.clone());
+            self.found.push((path, Found::Directory { meta, opacity }));
+            return Ok(());
         }
         let device = said.and_then(|said| said.device);
         let Some(mut found) = self.other((parent, name), &path, (&stat, device), meta)? else {
@@ -193,12 +205,6 @@ impl Walk<'_> {
         }
         self.found.push((path, found));
         Ok(())
-    }
-
-    fn below(&mut self, parent: &OwnedFd, name: &CStr, path: &TreePath) -> Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.fail(path))?;
-        self.directory(fd, path)
     }
 
     /// Returns what anything but a directory is; `None` for a socket, which no layer holds.
@@ -382,6 +388,24 @@ fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentD
 mod tests {
     use super::*;
     use rustix::fs::{XattrFlags, setxattr};
+
+    #[test]
+    fn deep_directories_need_no_deep_stack() {
+        const DEPTH: usize = 900;
+        let top = tempfile::tempdir().unwrap();
+        let (files, work) = (top.path().to_owned(), top.path().join("work"));
+        let mut path = files.clone();
+        for _ in 0..DEPTH {
+            path.push("d");
+            std::fs::create_dir(&path).unwrap();
+        }
+        let read = move || {
+            let upper = Upper { files, work };
+            upper.read(&Tree::empty(), &[], &Cancel::new()).unwrap().len()
+        };
+        let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(read).unwrap();
+        assert_eq!(thread.join().unwrap(), DEPTH);
+    }
 
     #[test]
     fn attributes_and_marks_are_read() {

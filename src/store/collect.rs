@@ -69,9 +69,7 @@ impl Collection<'_> {
             Err(error) => Err(error.into()),
         }
     }
-}
 
-impl Collection<'_> {
     /// Writes a record's file anew, with the mark of this boot: for whoever has found that what it names is whole.
     pub fn renew(&self, place: &str, body: &[u8]) -> Result<()> {
         let bytes = self.store.envelope(body)?;

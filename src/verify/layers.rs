@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::place::{Place, examine, judge, list};
+use super::place::{Place, examine, judge, kind, list};
 use super::{Amount, Reader, Result, VerifyError, files};
 use crate::digest::{ContentDigest, DiffId, Digest, HashingWriter};
 use crate::fs::{open_unmarked, read_unmarked};
@@ -70,7 +70,7 @@ pub(super) fn read(reader: &Reader<'_>, amount: &mut Amount) -> Result<Layers> {
 fn changes(directory: &Path, name: &str) -> Result<std::result::Result<Changes, String>> {
     let Ok(id) = LayerId::parse(name) else { return Ok(Err("is no layer".to_owned())) };
     let path = directory.join("changes");
-    if !examine(&path)?.is_some_and(|stat| super::place::kind(&stat).is_file()) {
+    if !examine(&path)?.is_some_and(|stat| kind(&stat).is_file()) {
         return Ok(Err("has no list of its changes".to_owned()));
     }
     let bytes = match read_unmarked(&path, u64::MAX) {
@@ -130,7 +130,7 @@ fn known(root: &Path, place: Place) -> Result<Layer> {
 fn note(root: &Path, layer: &Place) -> Result<(Option<Digest>, Part)> {
     let path = format!("{}/diff-id", layer.path);
     let Some(stat) = examine(&root.join(&path))? else { return Ok((None, Part::Absent)) };
-    let read = match super::place::kind(&stat).is_file() {
+    let read = match kind(&stat).is_file() {
         true => read_unmarked(&root.join(&path), 1024),
         false => Ok(None),
     };

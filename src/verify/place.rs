@@ -1,6 +1,5 @@
 //! One thing in the store as it was when it was read.
 
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +7,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Stat, statat};
 use rustix::io::Errno;
 
 use super::Result;
-use crate::fs::{PathError, is_lost};
+use crate::fs::{PathError, is_lost, words};
 
 /// A path beneath the root, and by what it is known whether the same thing is still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +73,4 @@ pub(super) fn judge(error: PathError) -> std::result::Result<String, PathError> 
         true => Ok(format!("cannot be read: {}", words(&error.source))),
         false => Err(error),
     }
-}
-
-/// An error of the system without its number.
-fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::fake::{Fake, Reply};
 use crate::server::{Registry, Setup, tool};
 use crate::support::{Ended, Kiln, ended};
-use crate::{build_on, clean, dead, push_base, with};
+use crate::{build_on, dead, push_base, with};
 
 const USER: &str = "kate";
 const PASSWORD: &str = "pass:s3cret";
@@ -23,7 +23,7 @@ fn registry() -> Registry {
 /// Runs kiln with this on its standard input.
 fn fed(kiln: &Kiln, words: &[&str], stdin: &str, variables: &[(&str, &Path)]) -> Ended {
     let mut command = kiln.command(words);
-    clean(&mut command, kiln);
+    kiln.isolate(&mut command);
     command.envs(variables.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -250,7 +250,7 @@ fn a_password_that_is_typed_is_not_shown() {
     let words = inner.get_args().map(|word| word.to_str().unwrap()).collect::<Vec<_>>();
     let line = format!("{} {}", env!("CARGO_BIN_EXE_kiln"), words.join(" "));
     let mut command = std::process::Command::new("script");
-    clean(&mut command, &kiln);
+    kiln.isolate(&mut command);
     command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("`script` of bsdutils is there");
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

@@ -44,17 +44,9 @@ fn build_on(kiln: &Kiln, base: &str, flags: &[&str], variables: &[(&str, &Path)]
 
 fn with(kiln: &Kiln, words: &[&str], variables: &[(&str, &Path)]) -> Ended {
     let mut command = kiln.command(words);
-    clean(&mut command, kiln);
+    kiln.isolate(&mut command);
     command.envs(variables.iter().copied());
     support::ended(command.output().unwrap())
-}
-
-/// Nothing of this machine's configuration, and a home that is the test's own.
-fn clean(command: &mut std::process::Command, kiln: &Kiln) {
-    for name in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "SSL_CERT_FILE"] {
-        command.env_remove(name);
-    }
-    command.env("HOME", kiln.path("home")).env("XDG_RUNTIME_DIR", kiln.path("runtime"));
 }
 
 /// A port on which nobody listens.

@@ -88,6 +88,14 @@ impl Kiln {
         command
     }
 
+    /// Takes this machine's configuration from a command, and gives it a home that is the test's own.
+    pub(crate) fn isolate(&self, command: &mut Command) {
+        for name in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "SSL_CERT_FILE"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.path("home")).env("XDG_RUNTIME_DIR", self.path("runtime"));
+    }
+
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
         ended(self.command(args).output().unwrap())
     }

@@ -62,10 +62,7 @@ fn run(kiln: &Kiln, args: &[&str]) -> Ended {
 
 fn clean(kiln: &Kiln, args: &[&str]) -> std::process::Command {
     let mut command = kiln.command(args);
-    for name in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "SSL_CERT_FILE"] {
-        command.env_remove(name);
-    }
-    command.env("HOME", kiln.path("home")).env("XDG_RUNTIME_DIR", kiln.path("runtime"));
+    kiln.isolate(&mut command);
     command
 }
 

@@ -6,11 +6,11 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln::builder::{Context, DockerfileSource, LARGEST_DOCKERFILE};
 use kiln::diagnostic::{Blame, Diagnostic};
+use kiln::fs::descriptor_path;
 use kiln::layer::begins_archive;
 
 use super::values::{Read, problem};
@@ -61,7 +61,7 @@ fn from_stdin(file: Option<&str>, stdin: &mut dyn io::Read, scratch: &Path) -> R
     stdin.take(HEAD as u64).read_to_end(&mut head).map_err(stdin_failed)?;
     if begins_archive(&head) {
         let spool = spool(&head, stdin, scratch)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", spool.as_raw_fd()));
+        let path = descriptor_path(&spool).into();
         let dockerfile = in_archive(file)?;
         return Ok(Inputs { context: Context::Archive(path), dockerfile, spool: Some(spool) });
     }

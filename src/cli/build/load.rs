@@ -4,13 +4,12 @@
 //! the archive on its standard input.
 
 use std::io::Read;
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use kiln::diagnostic::{Blame, Diagnostic};
 use kiln::export::{Dest, Output};
+use kiln::fs::descriptor_path;
 
 use super::request::is_loaded;
 
@@ -105,7 +104,7 @@ impl Drop for Loader {
 
 /// Returns where an archive is written to be loaded.
 fn place(archive: &ChildStdin) -> Dest {
-    Dest::Path(PathBuf::from(format!("/proc/self/fd/{}", archive.as_raw_fd())))
+    Dest::Path(descriptor_path(archive).into())
 }
 
 /// Returns whether a program is there and has what it loads into.

@@ -73,7 +73,7 @@ pub(super) enum Call {
     },
     Open {
         place: Place,
-        flags: u64,
+        flags: u32,
         mode: u32,
     },
     OpenHow {
@@ -225,7 +225,7 @@ impl Call {
                 let place = if b == 0 { Place::open(int(a)) } else { at.flagged(flags(c)) };
                 Self::Statx { place, flags: flags(c), mask: low(d), into: e }
             }
-            libc::SYS_openat => Self::Open { place: at, flags: c & 0xffff_ffff, mode: low(d) },
+            libc::SYS_openat => Self::Open { place: at, flags: low(c), mode: low(d) },
             libc::SYS_openat2 => Self::OpenHow { place: at, how: c, size: d },
             libc::SYS_mkdirat => Self::MakeDirectory { place: at.itself(), mode: low(c) },
             libc::SYS_mknodat => {
@@ -257,8 +257,10 @@ impl Call {
             libc::SYS_lchown => Self::Chown { place: here.itself(), uid: low(b), gid: low(c) },
             libc::SYS_stat => Self::Stat { place: here, into: b },
             libc::SYS_lstat => Self::Stat { place: here.itself(), into: b },
-            libc::SYS_open => Self::Open { place: here, flags: b & 0xffff_ffff, mode: low(c) },
-            libc::SYS_creat => Self::Open { place: here, flags: CREAT as u64, mode: low(b) },
+            libc::SYS_open => Self::Open { place: here, flags: low(b), mode: low(c) },
+            libc::SYS_creat => {
+                Self::Open { place: here, flags: CREAT.cast_unsigned(), mode: low(b) }
+            }
             libc::SYS_mkdir => Self::MakeDirectory { place: here.itself(), mode: low(b) },
             libc::SYS_mknod => {
                 Self::MakeNode { place: here.itself(), mode: low(b), device: c & 0xffff_ffff }

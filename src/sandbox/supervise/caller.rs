@@ -8,12 +8,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::CapabilitySet;
 
 use super::call::Place;
+use crate::fs::descriptor_path;
 use crate::sandbox::sys::{self, Question};
 
 /// The longest path that the kernel takes, with its end.
@@ -120,12 +121,34 @@ impl<'a> Caller<'a> {
         Err(Errno::NAMETOOLONG)
     }
 
-    /// Finds what a call means; of something that is to be made, where.
-    pub(super) fn spot(&self, place: Place, to_make: bool) -> Result<Spot, Errno> {
-        let base = match place.directory {
+    /// Where relative paths start.
+    fn base(&self, place: Place) -> PathBuf {
+        match place.directory {
             libc::AT_FDCWD => self.proc("cwd"),
             descriptor => self.proc(&format!("fd/{descriptor}")),
-        };
+        }
+    }
+
+    /// Opens what a call means in the way that it asks for (`openat2(2)`). With a root of its own nobody can do that in
+    /// the caller's place.
+    pub(super) fn open_resolved(
+        &self,
+        place: Place,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
+        if self.root.is_some() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let path = self.path(place.path.ok_or(Errno::FAULT)?)?;
+        let base = open(self.base(place), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        openat2(base, path, flags, mode, resolve)
+    }
+
+    /// Finds what a call means; of something that is to be made, where.
+    pub(super) fn spot(&self, place: Place, to_make: bool) -> Result<Spot, Errno> {
+        let base = self.base(place);
         let path = place.path.map(|address| self.path(address)).transpose()?;
         let path = match path {
             None => return Ok(Spot { path: base, follow: true, _held: None }),
@@ -219,24 +242,18 @@ fn beneath_root(root: &OwnedFd, path: &Path, follow: bool, to_make: bool) -> Res
         let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
         openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     };
-    let here = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     if to_make {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::EXIST);
         };
         let parent = find(parent, OFlags::DIRECTORY)?;
-        return Ok(Spot { path: here(&parent).join(name), follow, _held: Some(parent) });
+        return Ok(Spot {
+            path: Path::new(&descriptor_path(&parent)).join(name),
+            follow,
+            _held: Some(parent),
+        });
     }
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let found = find(path, nofollow)?;
-    Ok(Spot { path: here(&found), follow: true, _held: Some(found) })
-}
-
-/// Opens where a call's relative paths start.
-pub(super) fn open_base(caller: &Caller<'_>, directory: i32) -> Result<OwnedFd, Errno> {
-    let base = match directory {
-        libc::AT_FDCWD => caller.proc("cwd"),
-        descriptor => caller.proc(&format!("fd/{descriptor}")),
-    };
-    rustix::fs::openat(CWD, base, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    Ok(Spot { path: descriptor_path(&found).into(), follow: true, _held: Some(found) })
 }

@@ -4,16 +4,17 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, major, minor, mkdir,
-    mknodat, open, openat2, stat, symlink,
+    mknodat, open, stat, symlink,
 };
 use rustix::io::Errno;
 use rustix::process::umask;
 
 use super::call::Place;
-use super::caller::{Caller, Spot, open_base};
+use super::caller::{Caller, Spot};
 use super::identity::Identity;
-use super::ledger::{Ledger, descriptor_path};
+use super::ledger::Ledger;
 use super::{Answer, Outcome};
+use crate::fs::descriptor_path;
 use crate::ownership::{Device, Ownership};
 use crate::sandbox::sys::{stat_bytes, statx_bytes};
 
@@ -187,15 +188,53 @@ fn masked<T>(caller: &Caller<'_>, action: impl FnOnce() -> T) -> T {
     done
 }
 
-/// `open` with a flag that may make a file. What is there already is for the kernel to open.
+/// How a file is to be opened, as `openat2(2)` has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+}
+
+impl How {
+    /// How `open` does it, which takes no notice of bits that it does not know.
+    pub(super) fn of_open(flags: u32, mode: u32) -> Self {
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        Self { flags: OFlags::from_bits_retain(flags), mode, resolve: ResolveFlags::empty() }
+    }
+
+    /// Reads it from the caller's memory; `None`: it may ask for what is not known here.
+    pub(super) fn read(
+        caller: &Caller<'_>,
+        address: u64,
+        size: u64,
+    ) -> Result<Option<Self>, Errno> {
+        let mut bytes = [0_u8; 24];
+        if size != bytes.len() as u64 {
+            return Ok(None);
+        }
+        caller.read(address, &mut bytes)?;
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map(u64::from_ne_bytes));
+        let mut word = || words.next().and_then(Result::ok).unwrap_or_default();
+        let (flags, mode, resolve) = (word(), word(), word());
+        let (Ok(flags), Ok(mode @ 0..=0o7777)) = (u32::try_from(flags), u32::try_from(mode)) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            resolve: ResolveFlags::from_bits_retain(resolve),
+            ..Self::of_open(flags, mode)
+        }))
+    }
+}
+
+/// `open` and its kin with a flag that may make a file. What is there already is for the kernel to open.
 pub(super) fn create(
     ledger: &mut Ledger,
     caller: &Caller<'_>,
     identity: &Identity,
     place: Place,
-    (flags, mode): (u64, u32),
+    How { flags, mode, resolve }: How,
 ) -> Outcome {
-    let flags = OFlags::from_bits_retain(flags as u32);
     let is_nameless = flags.contains(OFlags::TMPFILE);
     if flags.contains(OFlags::PATH) || !(is_nameless || flags.contains(OFlags::CREATE)) {
         return Ok(Answer::Proceed);
@@ -205,51 +244,15 @@ pub(super) fn create(
     let Some(owned) = maker(identity, directory) else { return Ok(Answer::Proceed) };
     let exclusive = if is_nameless { OFlags::empty() } else { OFlags::EXCL };
     let made = masked(caller, || {
-        open(&spot.path, flags | exclusive | OFlags::CLOEXEC, Mode::from_raw_mode(mode & 0o7777))
+        let flags = flags | exclusive | OFlags::CLOEXEC;
+        match resolve.is_empty() {
+            true => open(&spot.path, flags, mode),
+            false => caller.open_resolved(place, flags, mode, resolve),
+        }
     });
     let Ok(file) = made else { return Ok(Answer::Proceed) };
     ledger.set(&file, owned)?;
     Ok(Answer::File(file, flags.contains(OFlags::CLOEXEC)))
-}
-
-/// `openat2`, whose flags are in the caller's memory.
-pub(super) fn create_as(
-    ledger: &mut Ledger,
-    caller: &Caller<'_>,
-    identity: &Identity,
-    place: Place,
-    (how, size): (u64, u64),
-) -> Outcome {
-    let mut words = [0_u8; 24];
-    // A longer structure may ask for what is not known here.
-    if size != words.len() as u64 {
-        return Ok(Answer::Proceed);
-    }
-    caller.read(how, &mut words)?;
-    let word = |at: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&words[at..at + 8]);
-        u64::from_ne_bytes(word)
-    };
-    let (flags, mode, resolve) = (word(0), word(8) as u32, word(16));
-    if resolve == 0 {
-        return create(ledger, caller, identity, place, (flags, mode));
-    }
-    let bits = OFlags::from_bits_retain(flags as u32);
-    let (Some(address), true) = (place.path, bits.contains(OFlags::CREATE)) else {
-        return Ok(Answer::Proceed);
-    };
-    let spot = caller.spot(place, true)?;
-    let Some(owned) = maker(identity, parent(&spot)) else { return Ok(Answer::Proceed) };
-    let (base, path) = (open_base(caller, place.directory)?, caller.path(address)?);
-    let resolve = ResolveFlags::from_bits_retain(resolve);
-    let made = masked(caller, || {
-        let flags = bits | OFlags::EXCL | OFlags::CLOEXEC;
-        openat2(&base, &path, flags, Mode::from_raw_mode(mode & 0o7777), resolve)
-    });
-    let Ok(file) = made else { return Ok(Answer::Proceed) };
-    ledger.set(&file, owned)?;
-    Ok(Answer::File(file, bits.contains(OFlags::CLOEXEC)))
 }
 
 /// `mkdir`.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, StatxFlags, readlink, statx};
 use rustix::io::Errno;
 
 use super::caller::Spot;
+use crate::fs::descriptor_path;
 use crate::ownership::{Origin, Owned, Ownership};
 use crate::sandbox::wire::{Note, send};
 
@@ -61,7 +62,9 @@ impl Ledger {
     pub(super) fn of(&self, file: &OwnedFd) -> Result<Option<Ownership>, Errno> {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
         let carried = match kind {
-            FileType::RegularFile | FileType::Directory => Ownership::read(&descriptor_path(file))?,
+            FileType::RegularFile | FileType::Directory => {
+                Ownership::read(descriptor_path(file).as_ref())?
+            }
             _ => None,
         };
         if carried.is_some() {
@@ -80,7 +83,7 @@ impl Ledger {
 
     /// Records whose a file is.
     pub(super) fn set(&mut self, file: &OwnedFd, owned: Ownership) -> Result<(), Errno> {
-        if owned.write(&descriptor_path(file))? {
+        if owned.write(descriptor_path(file).as_ref())? {
             return Ok(());
         }
         let Some(origin) = self.origin(file)? else { return Ok(()) };
@@ -117,11 +120,6 @@ impl Ledger {
         }
         Origin::of_open(file).map(Some)
     }
-}
-
-/// A path that leads to what a descriptor names.
-pub(super) fn descriptor_path(file: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }
 
 fn real_path(file: &OwnedFd) -> Result<PathBuf, Errno> {

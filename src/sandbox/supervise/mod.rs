@@ -19,26 +19,22 @@ mod ledger;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::CapabilitySet;
 
 use super::seccomp::Rule;
 use super::spec::User;
 use super::sys::{self, Question, Reply};
-use super::wire::Scope;
+use super::wire::{Scope, receive_descriptor, send_descriptor};
 use call::{Call, MARKED_LIMIT};
 use caller::{Caller, is_proc_elsewhere};
+use files::How;
 use identity::{Change, Identities, Identity, Ids};
 use ledger::Ledger;
 
@@ -101,9 +97,9 @@ impl Supervisor {
         })
     }
 
-    /// Answers until nobody is left who could ask.
+    /// Answers until nobody is left who could ask; fails if nobody ever will.
     pub(super) fn serve(mut self, door: &UnixStream) -> io::Result<()> {
-        let Some(listener) = receive(door)? else { return Ok(()) };
+        let Some(listener) = receive_descriptor(door, &mut [0])? else { return Ok(()) };
         // Older kernels wake up whoever answers wherever it likes.
         let _ = sys::answer_nearby(&listener);
         loop {
@@ -161,11 +157,12 @@ impl Supervisor {
                 files::chown(ledger, &caller, identity, place, (uid, gid))
             }
             Call::Open { place, flags, mode } => {
-                files::create(ledger, &caller, identity, place, (flags, mode))
+                files::create(ledger, &caller, identity, place, How::of_open(flags, mode))
             }
-            Call::OpenHow { place, how, size } => {
-                files::create_as(ledger, &caller, identity, place, (how, size))
-            }
+            Call::OpenHow { place, how, size } => match How::read(&caller, how, size)? {
+                Some(how) => files::create(ledger, &caller, identity, place, how),
+                None => Ok(Answer::Proceed),
+            },
             Call::MakeDirectory { place, mode } => {
                 files::make_directory(ledger, &caller, identity, place, mode)
             }
@@ -286,29 +283,12 @@ fn read_groups(caller: &Caller<'_>, count: u64, list: u64) -> Result<Vec<u32>, E
 
 /// Gives the place where questions are asked to the supervisor.
 pub(super) fn hand_over(listener: &OwnedFd, door: &UnixStream) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [listener.as_fd()];
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(door, &[IoSlice::new(b"!")], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// `None`: nobody will ask.
-fn receive(door: &UnixStream) -> io::Result<Option<OwnedFd>> {
-    let mut byte = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(door, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    Ok(control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    }))
+    send_descriptor(door, b"!", Some(listener.as_fd()))
 }
 
 fn is_deserted(listener: &OwnedFd) -> io::Result<bool> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut fds = [PollFd::new(listener, PollFlags::IN)];
-    poll(&mut fds, Some(&now))?;
+    retry_on_intr(|| poll(&mut fds, Some(&now)))?;
     Ok(fds[0].revents().contains(PollFlags::HUP))
 }

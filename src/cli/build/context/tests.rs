@@ -170,7 +170,7 @@ fn pipes_are_read_once() {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"FROM scratch").unwrap();
     drop(writer);
-    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    let path = descriptor_path(&reader);
     let found = place.find("@", Some(&path), b"");
     assert_eq!(found, format!(r#"Directory("@") {path} "FROM scratch""#));
 }
