@@ -4,9 +4,13 @@
 //! from outside (archives, images, registries) are joined through `TreePath` and opened beneath a directory
 //! descriptor, never through this file.
 
+mod remove;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+pub use remove::remove_tree;
 
 /// An io error with the operation and the path it happened on.
 #[derive(Debug, thiserror::Error)]
@@ -218,29 +222,6 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a tree with everything in it, also below directories without permissions (the work directory of an
-/// overlay has mode 000); one that is not there counts as removed.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => unlock_directories(path),
-    }
-    fs::remove_dir_all(path).map_err(PathError::of("remove", path))
-}
-
-fn unlock_directories(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    // Best effort: the removal that follows reports what could not be opened.
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            unlock_directories(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,16 +242,5 @@ mod tests {
         replace(&target, b"two", &scratch).unwrap();
         assert_eq!(read(&target).unwrap(), b"two");
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn remove_tree_enters_closed_directories() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let work = dir.path().join("work/work");
-        create_dir_all(&work).unwrap();
-        fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&dir.path().join("work")).unwrap();
-        remove_tree(&dir.path().join("work")).unwrap();
     }
 }
