@@ -39,6 +39,12 @@ impl PathError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Returns whether what the user named is at fault, and not this machine: it is not there, or not of the right kind.
+    pub fn is_of_input(&self) -> bool {
+        let is_own = self.source.raw_os_error().is_none();
+        self.is_not_found() || is_own && self.source.kind() == io::ErrorKind::InvalidInput
+    }
+
     /// Returns whether the cause is a full file system or quota.
     pub fn is_full(&self) -> bool {
         is_full(&self.source)
@@ -168,6 +174,46 @@ pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open_regular(path)?;
     file.take(limit).read_to_end(&mut bytes).map_err(PathError::of("read", path))?;
     Ok(bytes)
+}
+
+/// Reads a regular file that is called by a name, but no more of it than `limit` bytes; `None` if there is none. If that
+/// name lies beneath `root`, a directory without links in its path whose files nobody vouches for, links lead nowhere
+/// outside of it.
+pub fn read_within(root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let fail = PathError::of::<io::Error>("read", path);
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inside =
+        fs::canonicalize(folder).ok().and_then(|it| Some(it.strip_prefix(root).ok()?.to_owned()));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match inside {
+        Some(inside) => {
+            let top = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            let name = inside.join(path.file_name().unwrap_or_default());
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            openat2(top.map_err(PathError::of("open", root))?, name, flags, Mode::empty(), resolve)
+        }
+        None => openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty()),
+    };
+    let mut bytes = Vec::new();
+    match opened {
+        Err(rustix::io::Errno::NOENT) if path.is_symlink() => {
+            let text = format!("it is a link that leads nowhere, or out of `{}`", root.display());
+            Err(fail(io::Error::new(io::ErrorKind::NotFound, text)))
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        opened => {
+            let file = File::from(opened.map_err(|errno| fail(errno.into()))?);
+            if !file.metadata().map_err(&fail)?.is_file() {
+                return Err(fail(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is not a regular file",
+                )));
+            }
+            file.take(limit).read_to_end(&mut bytes).map_err(&fail)?;
+            Ok(Some(bytes))
+        }
+    }
 }
 
 /// Creates a file that must not exist yet.

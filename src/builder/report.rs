@@ -5,7 +5,9 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
 use crate::fs::{PathError, remedy};
 use crate::graph::{FilesSource, Op, Plan};
+use crate::layer::LayerError;
 use crate::sandbox;
+use crate::snapshot::SnapshotError;
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -13,7 +15,7 @@ use crate::verify::VerifyError;
 
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
     let hint = remedy(&error);
-    let blame = if error.is_not_found() { Blame::Input } else { Blame::Machine };
+    let blame = if error.is_of_input() { Blame::Input } else { Blame::Machine };
     vec![Diagnostic::new(blame, error.to_string()).hint(hint).causes_of(&error)]
 }
 
@@ -73,6 +75,9 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
         }
         StepError::User(error) => {
             Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())
+        }
+        StepError::Snapshot(SnapshotError::Layer(LayerError::Deep { .. })) => {
+            Diagnostic::new(Blame::Step, error.to_string())
         }
         StepError::Snapshot(_) | StepError::Layer(_) | StepError::Canceled => {
             Diagnostic::new(Blame::Machine, error.to_string())

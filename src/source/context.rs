@@ -21,6 +21,7 @@ use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
     Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
+    check_depth,
 };
 use crate::snapshot::upper;
 use crate::store::Store;
@@ -389,6 +390,7 @@ impl Walk<'_> {
             self.entries.push(Entry { path: path.clone(), stat });
         }
         if is_directory {
+            check_depth(&path)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(&fail)?;
             let before = self.entries.len();
@@ -407,6 +409,9 @@ fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty())
 }
 
+/// In bytes.
+const LARGEST_IGNORE_FILE: u64 = 16 << 20;
+
 /// Finds the ignore file of a context: the one beside the Dockerfile that bears its name, else the context's own.
 pub fn find_ignore_file(
     root: &Path,
@@ -418,7 +423,11 @@ pub fn find_ignore_file(
         PathBuf::from(name)
     });
     for path in beside.into_iter().chain([root.join(".dockerignore")]) {
-        if let Some(text) = fs::read_if_present(&path)? {
+        if let Some(text) = fs::read_within(root, &path, LARGEST_IGNORE_FILE)? {
+            if text.len() as u64 == LARGEST_IGNORE_FILE {
+                let message = format!("it has {} MiB or more", LARGEST_IGNORE_FILE >> 20);
+                return Err(SourceError::Ignore { file: path, message, hint: None });
+            }
             return Ok(Some((path, text)));
         }
     }
