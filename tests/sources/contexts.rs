@@ -303,7 +303,7 @@ fn a_dockerfile_and_an_ignore_file_are_regular_files_of_the_context() {
     // Who gives a name is asked for the file, and no link of it may leave the context either.
     let named = kiln.run(&["build", "-f", "Dockerfile", "."]);
     assert!(named.error().contains(cause), "{}", named.error());
-    place(&kiln, "Dockerfile", "/sub/Dockerfile");
+    place(&kiln, "Dockerfile", "sub/Dockerfile");
     assert_eq!(kiln.run(&["build", "."]).code, Some(0));
     for what in ["pipe", "../beside", "/dev/zero", "/etc/passwd"] {
         place(&kiln, ".dockerignore", what);
