@@ -52,9 +52,9 @@ pub(super) fn push(error: &ExportError) -> Vec<Diagnostic> {
 pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Diagnostic> {
     let SolveError { vertex, error } = failure;
     let vertex = plan.graph.get(vertex);
-    let in_context = reads_context(plan, vertex);
     let mut diagnostic = match &error {
         StepError::Command { .. } => Diagnostic::new(Blame::Step, error.to_string()),
+        _ if is_too_deep(&error) => Diagnostic::new(Blame::Step, error.to_string()),
         StepError::Source(error) => {
             Diagnostic::new(error.blame(), error.to_string()).hint(error.hint())
         }
@@ -76,9 +76,6 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
         StepError::User(error) => {
             Diagnostic::new(Blame::Input, error.to_string()).hint(error.hint())
         }
-        StepError::Snapshot(SnapshotError::Layer(LayerError::Deep { .. })) => {
-            Diagnostic::new(Blame::Step, error.to_string())
-        }
         StepError::Snapshot(_) | StepError::Layer(_) | StepError::Canceled => {
             Diagnostic::new(Blame::Machine, error.to_string())
         }
@@ -93,7 +90,7 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
     };
     match &error {
         StepError::Command { output, .. } => diagnostic.output = output.clone(),
-        StepError::NotFound(path) if in_context => {
+        StepError::NotFound(path) if reads_context(plan, vertex) => {
             diagnostic.message = format!("`{path}` is not in the build context");
             diagnostic.hint =
                 Some("check the path, and whether an ignore file leaves it out".to_owned());
@@ -112,6 +109,10 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
     diagnostic = diagnostic.causes_of(&error);
     diagnostic.place = vertex.span.map(|span| inputs.place(span));
     vec![diagnostic]
+}
+
+fn is_too_deep(error: &StepError) -> bool {
+    matches!(error, StepError::Snapshot(SnapshotError::Layer(LayerError::Deep { .. })))
 }
 
 fn reads_context(plan: &Plan, vertex: &crate::graph::Vertex) -> bool {
