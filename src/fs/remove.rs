@@ -168,7 +168,7 @@ mod tests {
         std::fs::write(tree.join("a/b/file"), "").unwrap();
         symlink(&beside, tree.join("a/link")).unwrap();
         for closed in ["a/b", "a"] {
-            std::fs::set_permissions(tree.join(closed), std::fs::Permissions::from_mode(0))
+            std::fs::set_permissions(tree.join(closed), std::fs::Permissions::from_mode(0o000))
                 .unwrap();
         }
         remove_tree(&tree).unwrap();
