@@ -4,10 +4,14 @@
 //! from outside (archives, images, registries) are joined through `TreePath` and opened beneath a directory
 //! descriptor, never through this file.
 
+mod remove;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+
+pub use remove::remove_tree;
 
 /// An io error with the operation and the path it happened on.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,12 @@ impl PathError {
     /// Returns whether the cause is that there is no such file.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Returns whether what the user named is at fault, and not this machine: it is not there, or not of the right kind.
+    pub fn is_of_input(&self) -> bool {
+        let is_own = self.source.raw_os_error().is_none();
+        self.is_not_found() || is_own && self.source.kind() == io::ErrorKind::InvalidInput
     }
 
     /// Returns whether the cause is a full file system or quota.
@@ -173,6 +183,46 @@ pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a regular file that is called by a name, but no more of it than `limit` bytes; `None` if there is none. If that
+/// name lies beneath `root`, a directory without links in its path whose files nobody vouches for, links lead nowhere
+/// outside of it.
+pub fn read_within(root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let fail = PathError::of::<io::Error>("read", path);
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inside =
+        fs::canonicalize(folder).ok().and_then(|it| Some(it.strip_prefix(root).ok()?.to_owned()));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match inside {
+        Some(inside) => {
+            let top = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            let name = inside.join(path.file_name().unwrap_or_default());
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            openat2(top.map_err(PathError::of("open", root))?, name, flags, Mode::empty(), resolve)
+        }
+        None => openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty()),
+    };
+    let mut bytes = Vec::new();
+    match opened {
+        Err(rustix::io::Errno::NOENT) if path.is_symlink() => {
+            let text = format!("it is a link that leads nowhere, or out of `{}`", root.display());
+            Err(fail(io::Error::new(io::ErrorKind::NotFound, text)))
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        opened => {
+            let file = File::from(opened.map_err(|errno| fail(errno.into()))?);
+            if !file.metadata().map_err(&fail)?.is_file() {
+                return Err(fail(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is not a regular file",
+                )));
+            }
+            file.take(limit).read_to_end(&mut bytes).map_err(&fail)?;
+            Ok(Some(bytes))
+        }
+    }
+}
+
 /// Creates a file that must not exist yet.
 pub fn create_new(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create_new(true).open(path);
@@ -231,29 +281,6 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a tree with everything in it, also below directories without permissions (the work directory of an
-/// overlay has mode 000); one that is not there counts as removed.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => unlock_directories(path),
-    }
-    fs::remove_dir_all(path).map_err(PathError::of("remove", path))
-}
-
-fn unlock_directories(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    // Best effort: the removal that follows reports what could not be opened.
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            unlock_directories(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,16 +301,5 @@ mod tests {
         replace(&target, b"two", &scratch).unwrap();
         assert_eq!(read(&target).unwrap(), b"two");
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn remove_tree_enters_closed_directories() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let work = dir.path().join("work/work");
-        create_dir_all(&work).unwrap();
-        fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
-        remove_tree(&dir.path().join("work")).unwrap();
-        remove_tree(&dir.path().join("work")).unwrap();
     }
 }

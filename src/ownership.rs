@@ -3,7 +3,8 @@
 //! Without a range of subordinate ids only one owner exists on the disk, and nobody but root makes devices. A file or
 //! directory that belongs to somebody else carries the attribute [`ATTRIBUTE`], which copying up, renaming and linking
 //! take along as they take its mode; a file without it is as the file system says. The attribute never gets into a
-//! layer, and layers cannot bring it.
+//! layer, and layers cannot bring it. Whoever may write to a file can write it, so it counts only on what belongs to
+//! whom kiln runs as: in a step that is root, where users are told apart by the kernel.
 //!
 //! The text is `UID:GID`, for a device `UID:GID:c:MAJOR:MINOR` (`b` for a block device), all in decimal.
 
@@ -11,7 +12,7 @@ use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, StatxFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Stat, StatxFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -110,11 +111,20 @@ impl Ownership {
         Some(Self { uid: number(fields[0])?, gid: number(fields[1])?, device })
     }
 
-    /// Reads the attribute of what a path leads to, links followed; `None` if it has none, or is nothing that can have
-    /// one.
+    /// Returns what a file says of itself if it may be believed: nobody but root could write it there, or it says no more
+    /// than that a file with root's group has another one.
+    pub fn believed(self, stat: &Stat) -> Option<Self> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let is_group = self.device.is_none() && self.uid == stat.st_uid && stat.st_gid == gid;
+        (stat.st_uid == uid || is_group).then_some(self)
+    }
+
+    /// Reads the attribute of what a path leads to, links followed; `None` if it has none that counts, or is nothing that
+    /// can have one.
     pub fn read(path: &Path) -> rustix::io::Result<Option<Self>> {
         let mut text = [0; 64];
-        absent(rustix::fs::getxattr(path, ATTRIBUTE, &mut text), &text)
+        let said = absent(rustix::fs::getxattr(path, ATTRIBUTE, &mut text), &text)?;
+        said.map_or(Ok(None), |said| Ok(said.believed(&rustix::fs::stat(path)?)))
     }
 
     /// Returns whether files of a directory's file system can carry the attribute.
@@ -126,7 +136,8 @@ impl Ownership {
     /// The same as [`Ownership::read`], of a link itself.
     pub fn read_link(path: &Path) -> rustix::io::Result<Option<Self>> {
         let mut text = [0; 64];
-        absent(rustix::fs::lgetxattr(path, ATTRIBUTE, &mut text), &text)
+        let said = absent(rustix::fs::lgetxattr(path, ATTRIBUTE, &mut text), &text)?;
+        said.map_or(Ok(None), |said| Ok(said.believed(&rustix::fs::lstat(path)?)))
     }
 
     /// Writes the attribute of what a path leads to, links followed; what is said to be root's needs none. Returns

@@ -224,11 +224,14 @@ fn dockerfile(source: &DockerfileSource, context: &MainContext) -> Checked<(Stri
     match source {
         DockerfileSource::Text { display, text } => Ok((display.clone(), text.clone())),
         DockerfileSource::File { path, display } => {
-            let missing = |error: fs::PathError| match error.is_not_found() {
-                true => no_dockerfile(display),
-                false => report::path(error),
+            let limit = LARGEST_DOCKERFILE + 1;
+            let text = match context {
+                MainContext::Local { root, .. } => fs::read_within(root, path, limit),
+                MainContext::Tree(_) | MainContext::Empty => {
+                    fs::read_regular(path, limit).map(Some)
+                }
             };
-            let text = fs::read_start(path, LARGEST_DOCKERFILE + 1).map_err(missing)?;
+            let text = text.map_err(report::path)?.ok_or_else(|| no_dockerfile(display))?;
             not_too_large(display, text)
         }
         DockerfileSource::InContext(name) => {

@@ -5,7 +5,9 @@ use crate::diagnostic::{Blame, Diagnostic};
 use crate::export::ExportError;
 use crate::fs::{PathError, remedy};
 use crate::graph::{FilesSource, Op, Plan};
+use crate::layer::LayerError;
 use crate::sandbox;
+use crate::snapshot::SnapshotError;
 use crate::solve::{SolveError, StepError};
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -13,7 +15,7 @@ use crate::verify::VerifyError;
 
 pub(super) fn path(error: PathError) -> Vec<Diagnostic> {
     let hint = remedy(&error);
-    let blame = if error.is_not_found() { Blame::Input } else { Blame::Machine };
+    let blame = if error.is_of_input() { Blame::Input } else { Blame::Machine };
     vec![Diagnostic::new(blame, error.to_string()).hint(hint).causes_of(&error)]
 }
 
@@ -50,9 +52,9 @@ pub(super) fn push(error: &ExportError) -> Vec<Diagnostic> {
 pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Diagnostic> {
     let SolveError { vertex, error } = failure;
     let vertex = plan.graph.get(vertex);
-    let in_context = reads_context(plan, vertex);
     let mut diagnostic = match &error {
         StepError::Command { .. } => Diagnostic::new(Blame::Step, error.to_string()),
+        _ if is_too_deep(&error) => Diagnostic::new(Blame::Step, error.to_string()),
         StepError::Source(error) => {
             Diagnostic::new(error.blame(), error.to_string()).hint(error.hint())
         }
@@ -88,7 +90,7 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
     };
     match &error {
         StepError::Command { output, .. } => diagnostic.output = output.clone(),
-        StepError::NotFound(path) if in_context => {
+        StepError::NotFound(path) if reads_context(plan, vertex) => {
             diagnostic.message = format!("`{path}` is not in the build context");
             diagnostic.hint =
                 Some("check the path, and whether an ignore file leaves it out".to_owned());
@@ -107,6 +109,10 @@ pub(super) fn solve(inputs: &Inputs, plan: &Plan, failure: SolveError) -> Vec<Di
     diagnostic = diagnostic.causes_of(&error);
     diagnostic.place = vertex.span.map(|span| inputs.place(span));
     vec![diagnostic]
+}
+
+fn is_too_deep(error: &StepError) -> bool {
+    matches!(error, StepError::Snapshot(SnapshotError::Layer(LayerError::Deep { .. })))
 }
 
 fn reads_context(plan: &Plan, vertex: &crate::graph::Vertex) -> bool {

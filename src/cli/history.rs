@@ -5,7 +5,7 @@ use kiln::oci::{History, Platform};
 
 use super::format::{self, Listing, Value};
 use super::table::{ago, ellipsis, human_size, instant, short_id};
-use super::{Done, Session};
+use super::{Done, Session, answer};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -69,7 +69,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
             Listing { fields: FIELDS, table, rows: &rows }.show(format)?
         }
     };
-    Ok(format::answer(&shown)?)
+    Ok(answer(&shown)?)
 }
 
 fn row(flags: &Flags, id: &str, step: &History, size: u64) -> Value {

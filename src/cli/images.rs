@@ -10,7 +10,7 @@ use kiln::images::Listed;
 
 use super::format::{self, Listing, Value};
 use super::table::{ago, human_size, short_id, time};
-use super::{Done, Session};
+use super::{Done, Session, answer};
 use filter::Filters;
 
 #[derive(Debug, Args)]
@@ -75,7 +75,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
             rows.push(row(listed, repository, tag, flags.no_trunc));
         }
     }
-    Ok(format::answer(&shown(flags, &rows)?)?)
+    Ok(answer(&shown(flags, &rows)?)?)
 }
 
 fn shown(flags: &Flags, rows: &[Value]) -> Result<String, Diagnostic> {

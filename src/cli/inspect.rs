@@ -10,7 +10,7 @@ use kiln::source::SourceError;
 use kiln::source::image::Image;
 
 use super::format::{self, Field, Value};
-use super::{Done, Failure, Session};
+use super::{Done, Failure, Session, answer};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -41,7 +41,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         true => stored(flags, &library, &mut problems),
         false => records(flags, &library, &mut problems)?,
     };
-    format::answer(&shown)?;
+    answer(&shown)?;
     match problems.is_empty() {
         true => Ok(()),
         false => Err(Failure::from(problems)),

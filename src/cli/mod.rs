@@ -55,7 +55,8 @@ mod tag;
 mod text;
 mod watch;
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -338,10 +339,16 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Writes an answer to standard output. A reader that has heard enough is no error.
-fn answer(text: &str) -> Result<(), Diagnostic> {
+/// Writes an answer to standard output; on a terminal without what could act on it, elsewhere as it is. A reader that
+/// has heard enough is no error.
+fn answer(shown: &str) -> Result<(), Diagnostic> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    let safe = |c| if matches!(c, '\n' | '\t') { c } else { text::visible(c) };
+    let shown: Cow<'_, str> = match stdout.is_terminal() {
+        true => shown.chars().map(safe).collect::<String>().into(),
+        false => shown.into(),
+    };
+    match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             let message = format!("cannot write to standard output: {error}");
             Err(Diagnostic::new(Blame::Machine, message))

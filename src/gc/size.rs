@@ -4,9 +4,10 @@
 //! opened without touching their times of last access, because these say when builds used them last.
 
 use std::collections::HashSet;
-use std::ffi::CStr;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, statat};
 use rustix::io::Errno;
@@ -46,30 +47,35 @@ impl Meter {
         if again { 0 } else { u64::try_from(stat.st_blocks).unwrap_or(0) * UNIT }
     }
 
-    fn beneath(&mut self, directory: &OwnedFd) -> rustix::io::Result<u64> {
-        let mut total = 0;
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match self.child(directory, name) {
+    /// Counts what is in a directory, however deep: no descriptor and no frame is kept for a level. What lies deeper
+    /// than a path can say is not counted.
+    fn beneath(&mut self, top: &OwnedFd) -> rustix::io::Result<u64> {
+        let (mut total, mut pending) = (0, vec![PathBuf::from(".")]);
+        while let Some(path) = pending.pop() {
+            let directory = match quietly(top, &path, OFlags::DIRECTORY) {
                 // What goes while it is counted is not there.
-                Err(Errno::NOENT) => {}
-                counted => total += counted?,
+                Err(Errno::NOENT | Errno::NAMETOOLONG) => continue,
+                opened => opened?,
+            };
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if matches!(name.to_bytes(), b"." | b"..") {
+                    continue;
+                }
+                match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno),
+                    Ok(stat) => {
+                        total += self.entry(&stat);
+                        if is_directory(&stat) {
+                            pending.push(path.join(OsStr::from_bytes(name.to_bytes())));
+                        }
+                    }
+                }
             }
         }
         Ok(total)
-    }
-
-    fn child(&mut self, parent: &OwnedFd, name: &CStr) -> rustix::io::Result<u64> {
-        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let own = self.entry(&stat);
-        if !is_directory(&stat) {
-            return Ok(own);
-        }
-        Ok(own + self.beneath(&quietly(parent, name, OFlags::DIRECTORY)?)?)
     }
 }
 
@@ -111,5 +117,26 @@ fn quietly(
         // Only who owns it may ask for that.
         Err(Errno::PERM) => rustix::fs::openat(&at, path, flags, Mode::empty()),
         opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, outer) = (dir.path().join("inner"), dir.path().join("outer"));
+        std::fs::create_dir(&inner).unwrap();
+        for _ in 0..20_000 {
+            std::fs::create_dir(&outer).unwrap();
+            std::fs::rename(&inner, outer.join("d")).unwrap();
+            std::fs::rename(&outer, &inner).unwrap();
+        }
+        std::fs::write(inner.join("file"), vec![1; 100_000]).unwrap();
+        let counted = Meter::default().tree(dir.path()).unwrap();
+        assert!(counted >= 100_000, "{counted}");
+        crate::fs::remove_tree(&inner).unwrap();
     }
 }

@@ -27,6 +27,9 @@ const BUFFER: usize = 256 << 10;
 /// Bytes of all names, link targets and attributes together: what an archive may make us keep in memory.
 const MOST_METADATA: u64 = 256 << 20;
 
+/// How many directories may lie in one another, in an archive, a context or what a step leaves.
+pub const DEEPEST: u64 = 512;
+
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -40,7 +43,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 2_000_000, bytes: 256 << 30, depth: 512 }
+        Self { entries: 2_000_000, bytes: 256 << 30, depth: DEEPEST }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::TreePath;
+use super::{DEEPEST, TreePath};
 use crate::fs::PathError;
 
 /// Why changes could not be read, applied, packed or unpacked.
@@ -39,6 +39,12 @@ pub enum LayerError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Directories lie deeper in one another than allowed.
+    #[error("`{beneath}` has more than {DEEPEST} directories in one another")]
+    Deep {
+        /// The uppermost of them.
+        beneath: TreePath,
+    },
     /// A file does not hold what was recorded of it.
     #[error("`{0}` changed while it was being read")]
     Changed(TreePath),
@@ -57,6 +63,15 @@ pub enum LayerError {
 
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, LayerError>;
+
+/// Returns an error if a directory lies deeper than any may.
+pub fn check_depth(directory: &TreePath) -> Result<()> {
+    if directory.components().count() as u64 <= DEEPEST {
+        return Ok(());
+    }
+    let name = directory.components().next().unwrap_or_default();
+    Err(LayerError::Deep { beneath: TreePath::root().join(name).unwrap_or_default() })
+}
 
 /// Makes the error of a change that does not fit.
 pub(super) fn misfit(path: &TreePath, problem: &'static str) -> LayerError {

@@ -41,7 +41,7 @@ use std::fs::File;
 use std::io::Read;
 
 pub use ahead::{Ahead, Reading};
-pub use archive::Limits;
+pub use archive::{DEEPEST, Limits};
 pub use behind::behind;
 pub use bundle::Bundle;
 pub use compress::{Compression, Encoder, Format, decoder, detect};
@@ -51,7 +51,7 @@ pub use difference::{Aspect, Difference};
 pub use disk::{Flavour, OverlayXattrs, Owners};
 pub use duplicate::duplicate;
 pub use edit::Edit;
-pub use error::{LayerError, Result};
+pub use error::{LayerError, Result, check_depth};
 pub use materialise::materialise;
 pub use measure::file_bytes;
 pub use node::{Children, LinkGroup, Node, NodeKind, Origin};

@@ -18,8 +18,8 @@ use crate::digest::{ContentDigest, ContentHasher};
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
-    Found, Inode, Kind, Metadata, Opacity, Owners, Timestamp, Tree, TreePath, Xattrs,
-    is_overlay_xattr,
+    Flavour, Found, Inode, Kind, Metadata, Opacity, OverlayXattrs, Owners, Timestamp, Tree,
+    TreePath, Xattrs, check_depth, is_overlay_xattr,
 };
 use crate::ownership::{ATTRIBUTE, Device, Origin, Owned, Ownership};
 use crate::store::Store;
@@ -75,6 +75,7 @@ impl Upper {
         let mut walk = Walk {
             root: &self.files,
             top,
+            flavour: flavour(),
             base,
             owned,
             wanted,
@@ -127,6 +128,7 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 struct Walk<'a> {
     root: &'a Path,
     top: OwnedFd,
+    flavour: Flavour,
     /// What was there before.
     base: &'a Tree,
     /// What links and pipes are said to be.
@@ -181,16 +183,21 @@ impl Walk<'_> {
             meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
         }
         let said = meta.xattrs.remove(ATTRIBUTE.as_bytes());
-        let said = said.and_then(|text| Ownership::parse(&text));
+        // What the kernel can hold nobody needs to say, and what is said there was said by the command.
+        let said = said.filter(|_| self.flavour != Flavour::ROOT);
+        let said = said.and_then(|text| Ownership::parse(&text)?.believed(&stat));
         if let Some(Ownership { uid, gid, .. }) = said {
             (meta.uid, meta.gid) = (uid, gid);
         }
         if file_type == FileType::Directory {
-            let opaque = [&b"trusted.overlay.opaque"[..], b"user.overlay.opaque"];
-            let is_opaque =
-                |name: &&[u8]| meta.xattrs.get(*name).is_some_and(|value| value == b"y");
-            let opacity =
-                if opaque.iter().any(is_opaque) { Opacity::Opaque } else { Opacity::Merged };
+            // The other namespace's mark means nothing to the overlay, and may be a command's.
+            let mark: &[u8] = match self.flavour.xattrs {
+                OverlayXattrs::Trusted => b"trusted.overlay.opaque",
+                OverlayXattrs::User => b"user.overlay.opaque",
+            };
+            let is_opaque = meta.xattrs.get(mark).is_some_and(|value| value == b"y");
+            let opacity = if is_opaque { Opacity::Opaque } else { Opacity::Merged };
+            check_depth(&path)?;
             self.pending.push(path.clone());
             self.found.push((path, Found::Directory { meta, opacity }));
             return Ok(());
@@ -269,8 +276,8 @@ impl Walk<'_> {
         }
         // What was merely copied up has its time still, which nothing that is made anew has.
         let old = self.base.get(path).filter(|old| old.kind() == *kind);
-        if let Some(old) =
-            old.filter(|old| flavour().owners == Owners::Invoker && old.meta().mtime == meta.mtime)
+        if let Some(old) = old
+            .filter(|old| self.flavour.owners == Owners::Invoker && old.meta().mtime == meta.mtime)
         {
             (meta.uid, meta.gid) = (old.meta().uid, old.meta().gid);
         }
@@ -391,7 +398,7 @@ mod tests {
 
     #[test]
     fn deep_directories_need_no_deep_stack() {
-        const DEPTH: usize = 900;
+        const DEPTH: usize = crate::layer::DEEPEST as usize;
         let top = tempfile::tempdir().unwrap();
         let (files, work) = (top.path().to_owned(), top.path().join("work"));
         let mut path = files.clone();
@@ -408,30 +415,83 @@ mod tests {
     }
 
     #[test]
+    fn a_command_cannot_say_whose_its_files_are() {
+        let top = tempfile::tempdir().unwrap();
+        let files = top.path().to_owned();
+        for (name, uid, said) in
+            [("own", 1000, "0:0"), ("device", 1000, "0:0:b:8:0"), ("root", 0, "7:7")]
+        {
+            let file = files.join(name);
+            std::fs::write(&file, "").unwrap();
+            std::os::unix::fs::chown(&file, Some(uid), Some(uid)).unwrap();
+            setxattr(&file, ATTRIBUTE, said.as_bytes(), XattrFlags::empty()).unwrap();
+            let believed = Ownership::read(&file).unwrap().is_some();
+            assert_eq!(believed, uid == 0, "{name}");
+        }
+        let work = top.path().join("work");
+        let found = Upper { files, work }.read(&Tree::empty(), &[], &Cancel::new()).unwrap();
+        let mut owners: Vec<_> = found
+            .iter()
+            .map(|(path, found)| match found {
+                Found::Other { kind: Kind::File { .. }, meta, .. } => {
+                    (path.to_string(), meta.uid, meta.gid)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        owners.sort();
+        let expected = [("/device", 1000), ("/own", 1000), ("/root", 0)];
+        assert_eq!(owners, expected.map(|(name, id)| (name.to_owned(), id, id)));
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_refused() {
+        let top = tempfile::tempdir().unwrap();
+        let files = top.path().to_owned();
+        let deep = |levels| files.join(vec!["d"; levels].join("/"));
+        let read = || {
+            let upper = Upper { files: files.clone(), work: files.join("work") };
+            upper.read(&Tree::empty(), &[], &Cancel::new())
+        };
+        std::fs::create_dir_all(deep(512)).unwrap();
+        assert_eq!(read().unwrap().len(), 512);
+        std::fs::create_dir(deep(513)).unwrap();
+        let error = read().unwrap_err().to_string();
+        assert_eq!(error, "`/d` has more than 512 directories in one another");
+    }
+
+    #[test]
     fn attributes_and_marks_are_read() {
         let top = tempfile::tempdir().unwrap();
         let (files, work) = (top.path().to_owned(), top.path().join("work"));
         let (directory, file) = (files.join("d"), files.join("f"));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(&file, "").unwrap();
-        for name in ["user.one", "user.two", "user.overlay.opaque"] {
+        for name in ["user.one", "user.two", "trusted.overlay.opaque"] {
             for path in [&directory, &file] {
                 setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
             }
         }
-        let mut found = Upper { files, work }.read(&Tree::empty(), &[], &Cancel::new()).unwrap();
+        let upper = || Upper { files: files.clone(), work: work.clone() };
+        let mut found = upper().read(&Tree::empty(), &[], &Cancel::new()).unwrap();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names = |meta: &Metadata| {
             let names = meta.xattrs.keys().map(|name| String::from_utf8_lossy(name).into_owned());
             names.collect::<Vec<_>>()
         };
-        let [(_, Found::Directory { meta: directory, opacity }), (_, Found::Other { meta, .. })] =
+        let [(_, Found::Directory { meta: marked, opacity }), (_, Found::Other { meta, .. })] =
             &found[..]
         else {
             panic!("{found:?}")
         };
         assert_eq!(*opacity, Opacity::Opaque);
-        assert_eq!(names(directory), ["user.one", "user.overlay.opaque", "user.two"]);
+        assert_eq!(names(marked), ["trusted.overlay.opaque", "user.one", "user.two"]);
+        rustix::fs::removexattr(&directory, "trusted.overlay.opaque").unwrap();
+        setxattr(&directory, "user.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
+        let found = upper().read(&Tree::empty(), &[], &Cancel::new()).unwrap();
+        let is_opaque =
+            |found: &Found| matches!(found, Found::Directory { opacity: Opacity::Opaque, .. });
+        assert!(!found.iter().any(|(_, found)| is_opaque(found)), "a command may set this one");
         assert_eq!(names(meta), ["user.one", "user.two"], "no mark on a file means anything");
     }
 }

@@ -206,7 +206,7 @@ impl SourceError {
             | Self::Document(_)
             | Self::BadLayer { .. } => Blame::Input,
             Self::Registry(error) if error.is_refusal() => Blame::Input,
-            Self::Path(error) if error.is_not_found() => Blame::Input,
+            Self::Path(error) if error.is_of_input() => Blame::Input,
             Self::Refused { status: 400..500, .. } => Blame::Input,
             Self::Path(_)
             | Self::Store(_)

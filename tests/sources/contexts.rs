@@ -273,3 +273,46 @@ fn contexts_that_are_not_there_are_refused_by_name() {
     let ended = kiln.build(text, &["--build-context", &format!("more=oci-layout://{empty}")]);
     assert!(ended.code == Some(2) && ended.error().contains(&empty), "{}", ended.stderr);
 }
+
+/// Makes a name of the context a pipe, or a link.
+fn place(kiln: &Kiln, name: &str, what: &str) {
+    let path = kiln.context().join(name);
+    let _ = std::fs::remove_file(&path);
+    match what {
+        "pipe" => drop(crate::support::tool("coreutils", "mkfifo", &[path.to_str().unwrap()])),
+        target => std::os::unix::fs::symlink(target, &path).unwrap(),
+    }
+}
+
+#[test]
+fn a_dockerfile_and_an_ignore_file_are_regular_files_of_the_context() {
+    let kiln = Kiln::new();
+    std::fs::write(kiln.path("beside"), "FROM scratch\nsecret of the host\n").unwrap();
+    kiln.file("sub/Dockerfile", "FROM scratch\nCOPY sub /\n");
+    kiln.file("sub/ignored", "busybox\n");
+    let cause = "it is a link that leads nowhere, or out of";
+    for what in ["pipe", "../beside", "/dev/zero", "/etc/passwd", "/proc/self/environ"] {
+        place(&kiln, "Dockerfile", what);
+        let ended = kiln.run(&["build", "."]);
+        let error = ended.error();
+        let expected =
+            if what == "pipe" || what == "/dev/zero" { "not a regular file" } else { cause };
+        assert!(error.contains(expected) && !error.contains("secret"), "{what}: {error}");
+        assert_eq!(ended.code, Some(2), "{what}: {error}");
+    }
+    // Who gives a name is asked for the file, and no link of it may leave the context either.
+    let named = kiln.run(&["build", "-f", "Dockerfile", "."]);
+    assert!(named.error().contains(cause), "{}", named.error());
+    place(&kiln, "Dockerfile", "sub/Dockerfile");
+    assert_eq!(kiln.run(&["build", "."]).code, Some(0));
+    for what in ["pipe", "../beside", "/dev/zero", "/etc/passwd"] {
+        place(&kiln, ".dockerignore", what);
+        let ended = kiln.run(&["build", "."]);
+        let error = ended.error();
+        let expected = if what == "pipe" { "not a regular file" } else { cause };
+        assert!(error.contains(expected), "{what}: {error}");
+        assert_eq!(ended.code, Some(2), "{what}: {error}");
+    }
+    place(&kiln, ".dockerignore", "/sub/ignored");
+    assert_eq!(kiln.run(&["build", "."]).code, Some(0));
+}

@@ -374,3 +374,21 @@ fn an_archive_goes_nowhere() {
         assert!(said.contains(message), "{words}: {said}");
     }
 }
+
+#[test]
+fn what_a_dockerfile_says_cannot_act_on_a_terminal() {
+    let kiln = built();
+    let evil = "\u{9b}5m\u{202e}";
+    kiln.file(
+        "Evil",
+        &format!("FROM scratch\nLABEL \"a{evil}\"=\"{evil}\"\nCOPY busybox /{evil}\n"),
+    );
+    let program = env!("CARGO_BIN_EXE_kiln");
+    for words in ["plan -f Evil .", "ast Evil"] {
+        let (context, root) = (kiln.context(), kiln.path("state"));
+        let [context, root] = [arg(&context), arg(&root)];
+        let explain = format!("cd {context} && {program} --root {root} explain {words}");
+        let shown = tool("bsdutils", "script", &["-q", "-e", "-c", &explain, "/dev/null"]);
+        assert!(shown.contains("5m") && !shown.contains(['\u{9b}', '\u{202e}']), "{shown}");
+    }
+}

@@ -171,6 +171,12 @@ fn default_in(folder: &Path) -> Read<DockerfileSource> {
         if path.symlink_metadata().is_ok() {
             let shown = if folder == Path::new(".") { Path::new(name) } else { &path };
             let shown = shown.display().to_string();
+            // Waiting for what a stranger's pipe says may take for ever.
+            if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+                let message = format!("the Dockerfile `{shown}` is not a regular file");
+                let hint = "to read it all the same, give it with `-f`".to_owned();
+                return Err(problem(message).hint(Some(hint)));
+            }
             return on_disk(&path, &shown);
         }
     }

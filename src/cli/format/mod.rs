@@ -14,8 +14,6 @@ mod print;
 mod run;
 mod value;
 
-use std::io::IsTerminal;
-
 use kiln::diagnostic::{Blame, Diagnostic, Place};
 
 use super::table::aligned;
@@ -113,15 +111,6 @@ fn tidy(value: &Value) -> Value {
         }
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => value.clone(),
     }
-}
-
-/// Writes an answer to standard output; on a terminal without what could act on it, elsewhere as it is.
-pub(crate) fn answer(shown: &str) -> Result<(), Diagnostic> {
-    if !std::io::stdout().is_terminal() {
-        return super::answer(shown);
-    }
-    let safe = |c| if matches!(c, '\n' | '\t') { c } else { text::visible(c) };
-    super::answer(&shown.chars().map(safe).collect::<String>())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::network::RegistryFlags;
-use super::super::{Done, Session, format};
+use super::super::{Done, Session, answer};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
     let library = super::library(&flags.registry, session)?;
     let inspected = library.inspect_list(&flags.name)?;
     if !flags.verbose {
-        return Ok(format::answer(&String::from_utf8_lossy(&inspected.bytes))?);
+        return Ok(answer(&String::from_utf8_lossy(&inspected.bytes))?);
     }
     let entries = library.inspect_entries(&inspected)?;
     let entries = entries.iter().map(|(entry, bytes)| Entry::new(&inspected, entry, bytes));
@@ -37,7 +37,7 @@ pub(super) fn run(flags: &Flags, session: &Session) -> Done {
         (false, [only]) => pretty(only)?,
         _ => pretty(&entries)?,
     };
-    Ok(format::answer(&shown)?)
+    Ok(answer(&shown)?)
 }
 
 /// An image of a list, with docker's names.

@@ -104,6 +104,9 @@ impl LocalContext {
     }
 }
 
+/// In bytes.
+const LARGEST_IGNORE_FILE: u64 = 16 << 20;
+
 /// Finds the ignore file of a context: the one beside the Dockerfile that bears its name, else the context's own.
 pub fn find_ignore_file(
     root: &Path,
@@ -115,7 +118,11 @@ pub fn find_ignore_file(
         PathBuf::from(name)
     });
     for path in beside.into_iter().chain([root.join(".dockerignore")]) {
-        if let Some(text) = fs::read_if_present(&path)? {
+        if let Some(text) = fs::read_within(root, &path, LARGEST_IGNORE_FILE)? {
+            if text.len() as u64 == LARGEST_IGNORE_FILE {
+                let message = format!("it has {} MiB or more", LARGEST_IGNORE_FILE >> 20);
+                return Err(SourceError::Ignore { file: path, message, hint: None });
+            }
             return Ok(Some((path, text)));
         }
     }

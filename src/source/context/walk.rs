@@ -17,7 +17,7 @@ use crate::digest::{ContentDigest, ContentHasher};
 use crate::dockerignore::{Matcher, Parents, Verdict};
 use crate::event::Cancel;
 use crate::fs::PathError;
-use crate::layer::{Timestamp, TreePath};
+use crate::layer::{Timestamp, TreePath, check_depth};
 use crate::parallel;
 use crate::source::SourceError;
 
@@ -425,11 +425,15 @@ impl Walk<'_> {
             directory.names.extend_from_slice(name.to_bytes());
             directory.entries.push((directory.names.len(), facts));
         }
-        let is_directory = facts.file_type() == FileType::Directory;
-        Ok(is_directory.then(|| Pending {
+        if facts.file_type() != FileType::Directory {
+            return Ok(None);
+        }
+        let path = path();
+        check_depth(&path)?;
+        Ok(Some(Pending {
             parent: Arc::clone(parent),
             name: name.to_owned(),
-            path: path(),
+            path,
             above: verdict.parents,
             ignored: Some(facts).filter(|_| verdict.matched),
         }))
