@@ -316,6 +316,8 @@ impl Call {
             libc::SYS_getsockopt if int(b) == libc::SOL_SOCKET => {
                 Self::Peer { socket: int(a), into: d, length: e }
             }
+            // What a link leads to gets the name then.
+            libc::SYS_linkat if int(e) & libc::AT_SYMLINK_FOLLOW != 0 => return None,
             libc::SYS_linkat | libc::SYS_renameat | libc::SYS_renameat2 => {
                 Self::Disturb(at.itself())
             }
