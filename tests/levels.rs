@@ -185,6 +185,43 @@ fn compare(dockerfile: &str, files: &[&Path]) -> Vec<String> {
     expected
 }
 
+/// Steps that go around owners: links of lower layers under other names, groups that directories hand down, files that
+/// are made through links, attributes that are copied, access lists, and what `app` may not do.
+const AROUND: &str = "RUN mkdir -p /etc && printf 'root:x:0:0::/root:/bin/sh\\napp:x:33:44::/tmp:/bin/sh\\n' > /etc/passwd \
+        && printf 'root:x:0:\\napp:x:44:\\n' > /etc/group && mkdir -m 1777 /tmp\n\
+    COPY --chown=app:app tree /owned\n\
+    RUN for n in moved dated linked; do ln -s kept /owned/$n; done && chown -h 7:8 /owned/*ed\n\
+    RUN mv /owned/moved /owned/elsewhere && touch -h -d @1 /owned/dated && ln /owned/linked /owned/again\n\
+    RUN mkdir -m 2777 /s && su app -c 'touch /s/f && mkdir /s/d && ln -s f /s/l'\n\
+    RUN ln -s target /tmp/nowhere && su app -c 'echo hi > /tmp/nowhere'\n\
+    RUN exec 5< /tmp && su app -c 'mkdir /dev/fd/5/there'\n\
+    RUN mkdir -m 700 /private && touch /private/file /open && chmod 666 /open && su app -c '\
+        ! mkdir /not 2> /dev/null && ! ln -s a /not 2> /dev/null && ! echo a > /private/file && ! touch /private/not \
+        && test ! -w /etc/passwd -a ! -w / -a -w /tmp -a -w /open -a -w /owned && echo a > /open && mkdir -p /tmp/a \
+        && echo a > /dev/null' 2> /dev/null\n\
+    USER 1000620000:4294967294\n\
+    RUN test \"$(id -u):$(id -g)\" = 1000620000:4294967294 && mkdir /tmp/far && touch /tmp/far/file && ln -s a /tmp/far/link\n\
+    FROM scratch\n\
+    COPY --from=0 / /\n";
+
+#[test]
+fn ways_around_owners_lead_to_the_same_owners() {
+    let entries = compare(&format!("{BASE}{AROUND}"), &[]);
+    let has = |owner: &str, name: &str| {
+        entries.iter().any(|entry| entry.contains(owner) && entry.contains(name))
+    };
+    for (owner, name) in [
+        ("7/8", "owned/elsewhere"),
+        ("7/8", "owned/dated"),
+        ("33/0", "s/l"),
+        ("33/44", "tmp/target"),
+        ("33/44", "tmp/there"),
+        ("1000620000/4294967294", "tmp/far/link"),
+    ] {
+        assert!(has(owner, name), "{owner} {name}: {entries:#?}");
+    }
+}
+
 #[test]
 fn whoever_owns_a_file_owns_it_at_every_level() {
     let entries = compare(&format!("{BASE}{OWNERS}"), &[]);
@@ -227,7 +264,16 @@ const INSTALL: &str = "FROM scratch\n\
     USER dev\n\
     RUN cd && mkdir work && echo mine > work/file && test \"$(id -un):$(id -Gn)\" = 'dev:dev adm'\n\
     RUN su -c 'cd /home/dev && chown games:100000 work/file && mknod /disk b 8 1 && chgrp disk /disk' \
-        && ! chown games ~/work && ! mknod ~/null c 1 3\n";
+        && ! chown games ~/work && ! mknod ~/null c 1 3\n\
+    RUN perl -MSocket -e 'socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) || die; \
+        print join \":\", (unpack \"i3\", getsockopt($a, SOL_SOCKET, SO_PEERCRED))[1, 2]' > /tmp/peer \
+        && test \"$(cat /tmp/peer)\" = \"$(id -u):$(id -g)\"\n\
+    USER root\n\
+    RUN mkdir /own && touch /own/f && chown dev:dev /own/f && cp --preserve=xattr /own/f /own/g && test \"$(stat -c %u /own/g)\" = 0\n\
+    RUN perl -e 'my $number = `uname -m` =~ /aarch64/ ? 5 : 188; my ($place, $name) = (\"/own\", \"system.posix_acl_default\"); \
+        my $list = pack \"L(SSL)5\", 2, 1, 7, -1, 2, 7, 1000, 4, 5, -1, 16, 7, -1, 32, 5, -1; \
+        syscall($number, $place, $name, $list, length $list, 0) == 0 || die $!' \
+        && touch /own/listed && test $(stat -c %a /own/listed) = 664\n";
 
 /// Makes the package.
 fn service_package(at: &Path) -> std::path::PathBuf {

@@ -14,7 +14,7 @@ use rustix::process::{Uid, chdir, setsid};
 use super::capability::{Becoming, drop_to_default, keep_all};
 use super::foreign::{Remedy, foreign_cpu};
 use super::seccomp::{asking_filter, default_filter};
-use super::spec::{Process, Rlimit, Security, Spec};
+use super::spec::{Process, Rlimit, Security, Spec, User};
 use super::userns::{GID_MAP, UID_MAP, is_mapped};
 use super::wire::{Failure, Result, Scope, Setting, refused, refused_at};
 use super::{supervise, sys};
@@ -66,16 +66,27 @@ pub(super) fn prepare(spec: &Spec, setting: Setting) -> Result<Prepared<'_>> {
     })
 }
 
+/// Returns the setting for a command of this user: who is not in the range is served as where there is no range.
+pub(super) fn for_user(setting: Setting, user: &User) -> Setting {
+    match setting.scope {
+        Scope::Beyond if unmapped(user).is_some() => {
+            Setting { scope: Scope::Everything, ..setting }
+        }
+        _ => setting,
+    }
+}
+
 /// Refuses ids that a user namespace does not have, in words that say so.
 fn check_ids(process: &Process) -> Result<()> {
-    let user = &process.user;
+    unmapped(&process.user).map_or(Ok(()), |who| Err(Failure::Unmapped(who)))
+}
+
+fn unmapped(user: &User) -> Option<String> {
     if !is_mapped(UID_MAP, user.uid) {
-        return Err(Failure::Unmapped(format!("user {}", user.uid)));
+        return Some(format!("user {}", user.uid));
     }
-    match [&user.gid].into_iter().chain(&user.groups).find(|&&gid| !is_mapped(GID_MAP, gid)) {
-        Some(gid) => Err(Failure::Unmapped(format!("group {gid}"))),
-        None => Ok(()),
-    }
+    let mut groups = [&user.gid].into_iter().chain(&user.groups);
+    groups.find(|&&gid| !is_mapped(GID_MAP, gid)).map(|gid| format!("group {gid}"))
 }
 
 /// Becomes the command; behind `door` waits a supervisor, if there is one. Returns how it failed before that; a command

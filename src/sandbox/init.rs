@@ -22,7 +22,7 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::exec::{Prepared, become_command, prepare};
+use super::exec::{Prepared, become_command, for_user, prepare};
 use super::mount::{Mounter, nodev};
 use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_directory};
 use super::spec::{Network, Root, Security, Spec};
@@ -225,6 +225,7 @@ fn first(spec: &Spec, setting: Setting, notes: &mut File) -> Result<Exit> {
         Err(Errno::PERM) if setting.user_namespace => {}
         set => set.map_err(refused(|| format!("set the host name `{}`", spec.hostname)))?,
     }
+    let setting = for_user(setting, &spec.process.user);
     let command = prepare(spec, setting)?;
     let supervisor = supervisor(spec, setting, upper, notes)?;
     // Keeps kiln's memory and its program file out of the command's reach.

@@ -411,6 +411,18 @@ pub(super) fn statx_bytes(of: impl AsFd, flags: i32, mask: u32) -> io::Result<[u
     Ok(bytes)
 }
 
+/// Returns the process at the other end of a socket; 0: none that has a number here.
+pub(super) fn peer_of(socket: impl AsFd) -> io::Result<libc::pid_t> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `peer`.
+    check(i64::from(unsafe {
+        let (socket, into) = (socket.as_fd().as_raw_fd(), (&raw mut peer).cast());
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, into, &raw mut length)
+    }))?;
+    Ok(peer.pid)
+}
+
 /// Returns the soft and the hard limit of a process, this one if it is 0.
 pub(super) fn limit_of(process: u32, resource: u32) -> io::Result<(u64, u64)> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

@@ -94,6 +94,33 @@ pub(super) enum Call {
         target: u64,
         place: Place,
     },
+    /// `access` that asks about writing; whether the effective ids count.
+    Access {
+        place: Place,
+        effective: bool,
+    },
+    /// `listxattr` and its kin.
+    ListAttributes {
+        place: Place,
+        into: u64,
+        size: u64,
+    },
+    /// `setxattr` and its kin.
+    SetAttribute {
+        place: Place,
+        name: u64,
+        value: u64,
+        size: u64,
+        flags: u32,
+    },
+    /// Whoever is at the other end of a socket.
+    Peer {
+        socket: i32,
+        into: u64,
+        length: u64,
+    },
+    /// What a link or a pipe goes through that loses sight of whose it is: it gets another name or time.
+    Disturb(Place),
     ChangeRoot,
     Execute(Place),
     KeepRights(bool),
@@ -112,6 +139,8 @@ const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)).cast
 /// Of a mode: a device, be it of characters or blocks, and nothing else has this bit.
 const IS_DEVICE: u32 = 0o020_000;
 
+const LISTS: [libc::c_long; 3] = [libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr];
+
 /// Which calls make devices or give files away: all of the latter, so that no record outlives what it was about.
 pub(in crate::sandbox) fn beyond() -> Vec<Rule> {
     let mut rules = vec![
@@ -128,6 +157,44 @@ pub(in crate::sandbox) fn beyond() -> Vec<Rule> {
     rules
 }
 
+/// Calls that are asked about each time.
+const ALWAYS: [libc::c_long; 34] = [
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+    libc::SYS_setgroups,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_geteuid,
+    libc::SYS_getegid,
+    libc::SYS_getresuid,
+    libc::SYS_getresgid,
+    libc::SYS_getgroups,
+    libc::SYS_mknodat,
+    libc::SYS_mkdirat,
+    libc::SYS_symlinkat,
+    libc::SYS_openat2,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_chroot,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_linkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+];
+
 /// Which calls have to do with owners.
 pub(in crate::sandbox) fn everything() -> Vec<Rule> {
     let mut rules = vec![
@@ -136,41 +203,17 @@ pub(in crate::sandbox) fn everything() -> Vec<Rule> {
         rule(libc::SYS_prlimit64, When::Equal(1, MARKED_LIMIT)),
         rule(libc::SYS_getrlimit, When::Equal(0, MARKED_LIMIT)),
         rule(libc::SYS_setrlimit, When::Equal(0, MARKED_LIMIT)),
+        rule(libc::SYS_faccessat, When::Bits(2, libc::W_OK.cast_unsigned())),
+        rule(libc::SYS_faccessat2, When::Bits(2, libc::W_OK.cast_unsigned())),
+        rule(libc::SYS_getsockopt, When::Equal(2, libc::SO_PEERCRED.cast_unsigned())),
+        rule(libc::SYS_utimensat, When::Bits(3, libc::AT_SYMLINK_NOFOLLOW.cast_unsigned())),
     ];
-    let always = [
-        libc::SYS_fchown,
-        libc::SYS_fchownat,
-        libc::SYS_setuid,
-        libc::SYS_setgid,
-        libc::SYS_setreuid,
-        libc::SYS_setregid,
-        libc::SYS_setresuid,
-        libc::SYS_setresgid,
-        libc::SYS_setfsuid,
-        libc::SYS_setfsgid,
-        libc::SYS_setgroups,
-        libc::SYS_getuid,
-        libc::SYS_getgid,
-        libc::SYS_geteuid,
-        libc::SYS_getegid,
-        libc::SYS_getresuid,
-        libc::SYS_getresgid,
-        libc::SYS_getgroups,
-        libc::SYS_mknodat,
-        libc::SYS_mkdirat,
-        libc::SYS_symlinkat,
-        libc::SYS_openat2,
-        libc::SYS_fstat,
-        libc::SYS_newfstatat,
-        libc::SYS_statx,
-        libc::SYS_chroot,
-        libc::SYS_execve,
-        libc::SYS_execveat,
-    ];
-    rules.extend(always.map(|number| rule(number, When::Always)));
+    rules.extend(LISTS.map(|number| rule(number, When::Always)));
+    rules.extend(ALWAYS.map(|number| rule(number, When::Always)));
     #[cfg(target_arch = "x86_64")]
     {
         rules.push(rule(libc::SYS_open, When::Bits(1, MAKES)));
+        rules.push(rule(libc::SYS_access, When::Bits(1, libc::W_OK.cast_unsigned())));
         let old = [
             libc::SYS_chown,
             libc::SYS_lchown,
@@ -180,6 +223,8 @@ pub(in crate::sandbox) fn everything() -> Vec<Rule> {
             libc::SYS_symlink,
             libc::SYS_stat,
             libc::SYS_lstat,
+            libc::SYS_link,
+            libc::SYS_rename,
         ];
         rules.extend(old.map(|number| rule(number, When::Always)));
     }
@@ -243,7 +288,41 @@ impl Call {
             libc::SYS_getrlimit if low(a) == MARKED_LIMIT => Self::MarkedLimit { old: Some(b) },
             libc::SYS_setrlimit if low(a) == MARKED_LIMIT => Self::MarkedLimit { old: None },
             libc::SYS_prctl if int(a) == libc::PR_SET_KEEPCAPS => Self::KeepRights(b != 0),
-            _ => return Self::of_old(number, args),
+            _ => return Self::of_existing(number, args).or_else(|| Self::of_old(number, args)),
+        })
+    }
+
+    /// Calls about what is there already: may it be written, what attributes has it, who else has it.
+    fn of_existing(number: i32, [a, b, c, d, e, _]: [u64; 6]) -> Option<Self> {
+        let at = Place::at(int(a), b);
+        let attributed = match i64::from(number) {
+            libc::SYS_listxattr | libc::SYS_setxattr => Place::here(a),
+            libc::SYS_llistxattr | libc::SYS_lsetxattr => Place::here(a).itself(),
+            _ => Place::open(int(a)),
+        };
+        Some(match i64::from(number) {
+            number if LISTS.contains(&number) => {
+                Self::ListAttributes { place: attributed, into: b, size: c }
+            }
+            libc::SYS_setxattr | libc::SYS_lsetxattr | libc::SYS_fsetxattr => {
+                let flags = low(e);
+                Self::SetAttribute { place: attributed, name: b, value: c, size: d, flags }
+            }
+            libc::SYS_faccessat => Self::Access { place: at, effective: false },
+            libc::SYS_faccessat2 => {
+                let effective = int(d) & libc::AT_EACCESS != 0;
+                Self::Access { place: at.flagged(int(d)), effective }
+            }
+            libc::SYS_getsockopt if int(b) == libc::SOL_SOCKET => {
+                Self::Peer { socket: int(a), into: d, length: e }
+            }
+            // What a link leads to gets the name then.
+            libc::SYS_linkat if int(e) & libc::AT_SYMLINK_FOLLOW != 0 => return None,
+            libc::SYS_linkat | libc::SYS_renameat | libc::SYS_renameat2 => {
+                Self::Disturb(at.itself())
+            }
+            libc::SYS_utimensat if b != 0 => Self::Disturb(at.itself()),
+            _ => return None,
         })
     }
 
@@ -258,6 +337,7 @@ impl Call {
             libc::SYS_stat => Self::Stat { place: here, into: b },
             libc::SYS_lstat => Self::Stat { place: here.itself(), into: b },
             libc::SYS_open => Self::Open { place: here, flags: low(b), mode: low(c) },
+            libc::SYS_access => Self::Access { place: here, effective: false },
             libc::SYS_creat => {
                 Self::Open { place: here, flags: CREAT.cast_unsigned(), mode: low(b) }
             }
@@ -266,6 +346,7 @@ impl Call {
                 Self::MakeNode { place: here.itself(), mode: low(b), device: c & 0xffff_ffff }
             }
             libc::SYS_symlink => Self::MakeLink { target: a, place: Place::here(b).itself() },
+            libc::SYS_link | libc::SYS_rename => Self::Disturb(here.itself()),
             _ => return None,
         })
     }

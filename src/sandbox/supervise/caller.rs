@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, readlink, stat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::thread::CapabilitySet;
 
 use super::call::Place;
@@ -170,12 +170,39 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Goes on from links to where nothing is yet: a file that is made through them is made there.
+    pub(super) fn pass_dangling(&self, spot: &mut Spot) {
+        /// As many as the kernel passes.
+        const MOST: usize = 40;
+        for _ in 0..MOST {
+            if self.root.is_some() || stat(&spot.path).err() != Some(Errno::NOENT) {
+                return;
+            }
+            let Ok(target) = readlink(&spot.path, Vec::new()) else { return };
+            let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+            spot.path = match spot.path.parent() {
+                Some(parent) if target.is_relative() => join(parent, target),
+                _ => self.own(target),
+            };
+        }
+    }
+
+    /// Takes the file of one of its descriptors.
+    pub(super) fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
+        pidfd_getfd(pidfd(self.thread)?, number, PidfdGetfdFlags::empty())
+    }
+
     /// What a process calls its own in /proc is not what whoever answers would find there.
     fn own(&self, path: &Path) -> PathBuf {
         for own in ["/proc/self", "/proc/thread-self"] {
             if let Ok(rest) = path.strip_prefix(own) {
                 return join(&PathBuf::from(format!("/proc/{}", self.name)), rest);
             }
+        }
+        if let Ok(rest) = path.strip_prefix("/dev/fd")
+            && !rest.as_os_str().is_empty()
+        {
+            return join(&self.proc("fd"), rest);
         }
         path.to_owned()
     }
@@ -217,17 +244,21 @@ pub(super) fn is_proc_elsewhere() -> bool {
 
 /// Finds out what another namespace's /proc calls a thread: a descriptor's information has the number that is right there.
 fn name_elsewhere(thread: u32) -> Result<u32, Errno> {
-    // PIDFD_THREAD, since Linux 6.9.
-    let any_thread = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
-    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-    let thread = match pidfd_open(pid, any_thread) {
-        Err(Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty()),
-        opened => opened,
-    }?;
+    let thread = pidfd(thread)?;
     let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", thread.as_raw_fd()));
     let told = told.map_err(|_| Errno::SRCH)?;
     let number = told.lines().find_map(|line| line.strip_prefix("Pid:"));
     number.and_then(|number| number.trim().parse().ok()).ok_or(Errno::SRCH)
+}
+
+fn pidfd(thread: u32) -> Result<OwnedFd, Errno> {
+    // PIDFD_THREAD, since Linux 6.9.
+    let any_thread = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    match pidfd_open(pid, any_thread) {
+        Err(Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty()),
+        opened => opened,
+    }
 }
 
 /// Joins without taking a look at what the parts mean; a slash at the end stays.

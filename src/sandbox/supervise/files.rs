@@ -13,6 +13,7 @@ use super::call::Place;
 use super::caller::{Caller, Spot};
 use super::identity::Identity;
 use super::ledger::Ledger;
+use super::rights::{check_making, check_opening};
 use super::{Answer, Outcome};
 use crate::fs::descriptor_path;
 use crate::ownership::{Device, Ownership};
@@ -166,13 +167,25 @@ fn put_mode(bytes: &mut [u8], at: usize, device: Device) {
 /// Returns to whom something belongs that is made in a directory; `None`: to root, as the kernel has it anyway.
 fn maker(identity: &Identity, directory: &std::path::Path) -> Option<Ownership> {
     let (uid, mut gid) = (identity.user.filesystem, identity.group.filesystem);
-    if let Ok(Some(parent)) = Ownership::read(directory)
-        && stat(directory).is_ok_and(|stat| stat.st_mode & 0o2000 != 0)
+    let carried = Ownership::read(directory).ok().flatten();
+    if (carried.is_some() || gid != 0)
+        && let Ok(parent) = stat(directory)
+        && parent.st_mode & 0o2000 != 0
     {
-        gid = parent.gid;
+        gid = carried.map_or(parent.st_gid, |parent| parent.gid);
     }
     let owned = Ownership { uid, gid, device: None };
     (owned != Ownership::default()).then_some(owned)
+}
+
+/// Before a link or a pipe, or what holds some, gets another name or time: later nothing leads back to whose they were.
+pub(super) fn disturb(ledger: &mut Ledger, caller: &Caller<'_>, place: Place) -> Outcome {
+    if ledger.knows_below()
+        && let Ok(file) = caller.spot(place, false).and_then(|spot| spot.open())
+    {
+        ledger.settle(&file)?;
+    }
+    Ok(Answer::Proceed)
 }
 
 /// The directory that a spot lies in.
@@ -239,8 +252,13 @@ pub(super) fn create(
     if flags.contains(OFlags::PATH) || !(is_nameless || flags.contains(OFlags::CREATE)) {
         return Ok(Answer::Proceed);
     }
-    let Ok(spot) = caller.spot(place, !is_nameless) else { return Ok(Answer::Proceed) };
+    let Ok(mut spot) = caller.spot(place, !is_nameless) else { return Ok(Answer::Proceed) };
+    let follows = resolve.is_empty() && !flags.intersects(OFlags::EXCL | OFlags::NOFOLLOW);
+    if follows && !is_nameless {
+        caller.pass_dangling(&mut spot);
+    }
     let directory = if is_nameless { &*spot.path } else { parent(&spot) };
+    check_opening(ledger, identity, (directory, &spot), flags)?;
     let Some(owned) = maker(identity, directory) else { return Ok(Answer::Proceed) };
     let exclusive = if is_nameless { OFlags::empty() } else { OFlags::EXCL };
     let made = masked(caller, || {
@@ -324,6 +342,7 @@ fn make(
     action: impl FnOnce(&Spot) -> Result<(), Errno>,
 ) -> Outcome {
     let Ok(mut spot) = caller.spot(place, true) else { return Ok(Answer::Proceed) };
+    check_making(ledger, identity, parent(&spot), &spot)?;
     let Some(owned) = maker(identity, parent(&spot)) else { return Ok(Answer::Proceed) };
     if masked(caller, || action(&spot)).is_err() {
         return Ok(Answer::Proceed);

@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, StatxFlags, readlink, statx};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, StatxFlags, Uid, chownat, open, readlink, statx,
+};
 use rustix::io::Errno;
 
 use super::caller::Spot;
@@ -93,6 +95,41 @@ impl Ledger {
                 .map_err(|_| Errno::IO)?;
         }
         Ok(())
+    }
+
+    /// Returns whether the layers below have links or pipes that belong to others.
+    pub(super) fn knows_below(&self) -> bool {
+        !self.below.is_empty()
+    }
+
+    /// Makes what is known by its path known by its inode, of a link or pipe or, where directories are renamed with all
+    /// that they hold, of those in a directory.
+    pub(super) fn settle(&mut self, file: &OwnedFd) -> Result<(), Errno> {
+        match FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) {
+            FileType::Symlink | FileType::Fifo => self.settle_one(file),
+            // An overlay renames no directory that is in the layers below.
+            FileType::Directory if self.upper.is_none() => {
+                let directory = real_path(file)?;
+                let inside = self.below.keys().filter(|path| path.starts_with(&directory));
+                for path in inside.cloned().collect::<Vec<_>>() {
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    if let Ok(file) = open(&path, flags, Mode::empty()) {
+                        self.settle_one(&file)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn settle_one(&mut self, file: &OwnedFd) -> Result<(), Errno> {
+        let Some(owned) = self.of(file)? else { return Ok(()) };
+        if self.origin(file)?.is_none() {
+            // Has it copied up.
+            chownat(file, c"", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH)?;
+        }
+        self.set(file, owned)
     }
 
     /// Records what the inode says by itself now, if something else was recorded.

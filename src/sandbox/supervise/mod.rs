@@ -11,11 +11,14 @@
 //!
 //! The supervisor has the sandbox's file system and the rights of its pid 1, and is no part of what confines a command.
 
+mod attributes;
 mod call;
 mod caller;
 mod files;
 mod identity;
 mod ledger;
+mod peers;
+mod rights;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -135,13 +138,8 @@ impl Supervisor {
         let Ok(caller) = Caller::new(listener, &question, self.changed_root, elsewhere) else {
             return Ok(Answer::Proceed);
         };
-        match call {
-            // Asked most often by far, and nobody's business but the file's.
-            Call::Stat { place, into } => return files::tell(&self.ledger, &caller, place, into),
-            Call::Statx { place, flags, mask, into } => {
-                return files::tell_more(&self.ledger, &caller, place, (flags, mask, into));
-            }
-            _ => {}
+        if let Some(outcome) = self.answer_anybody(&caller, call) {
+            return outcome;
         }
         let number = marked(caller.thread())?;
         if !caller.is_waiting() {
@@ -155,6 +153,9 @@ impl Supervisor {
         match call {
             Call::Chown { place, uid, gid } => {
                 files::chown(ledger, &caller, identity, place, (uid, gid))
+            }
+            Call::Access { place, effective } => {
+                rights::tell(ledger, &caller, identity, place, effective)
             }
             Call::Open { place, flags, mode } => {
                 files::create(ledger, &caller, identity, place, How::of_open(flags, mode))
@@ -187,6 +188,28 @@ impl Supervisor {
             }
             call => self.answer_who(&caller, number, call),
         }
+    }
+
+    /// Answers what is the same whoever asks.
+    fn answer_anybody(&mut self, caller: &Caller<'_>, call: Call) -> Option<Outcome> {
+        Some(match call {
+            // Asked most often by far, and nobody's business but the file's.
+            Call::Stat { place, into } => files::tell(&self.ledger, caller, place, into),
+            Call::Statx { place, flags, mask, into } => {
+                files::tell_more(&self.ledger, caller, place, (flags, mask, into))
+            }
+            Call::ListAttributes { place, into, size } => {
+                attributes::list(caller, place, (into, size))
+            }
+            Call::SetAttribute { place, name, value, size, flags } => {
+                attributes::set(caller, place, (name, flags), (value, size))
+            }
+            Call::Disturb(place) => files::disturb(&mut self.ledger, caller, place),
+            Call::Peer { socket, into, length } => {
+                peers::tell(&self.identities, caller, socket, (into, length))
+            }
+            _ => return None,
+        })
     }
 
     /// Answers what is about the caller itself.
