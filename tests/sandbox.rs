@@ -917,6 +917,8 @@ fn helper_in_a_user_namespace() {
     let mut world = World::bare();
     let extra = world.make_dir("extra");
     fs::write(extra.join("low"), "").unwrap();
+    fs::create_dir(extra.join("open")).unwrap();
+    fs::set_permissions(extra.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
     let Root::Overlay { lower, .. } = &mut world.spec.root else { unreachable!() };
     lower.insert(0, extra);
     let context = world.make_dir("context");
@@ -934,8 +936,9 @@ fn helper_in_a_user_namespace() {
     }
     // There is only one user, and whoever asks is told of another.
     world.spec.process.user.uid = 33;
-    let ran = world.sh("id -u; touch /theirs; stat -c %u:%g /theirs /low");
-    assert_eq!((ran.out.as_str(), ran.exit), ("33\n33:0\n0:0\n", Exit::Code(0)), "{}", ran.err);
+    let ran = world.sh("id -u; touch /open/theirs; stat -c %u:%g /open/theirs /low; touch /not");
+    assert_eq!((ran.out.as_str(), ran.exit), ("33\n33:0\n0:0\n", Exit::Code(1)), "{}", ran.err);
+    assert_eq!(ran.err, "touch: /not: Permission denied\n");
     // Whoever kills the process that tells it is told nothing any more, rather than something wrong.
     let ran = world.sh("kill -9 -1; echo > /made || echo refused");
     assert_eq!((ran.out.as_str(), ran.exit), ("refused\n", Exit::Code(0)), "{}", ran.err);

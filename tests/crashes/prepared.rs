@@ -94,11 +94,12 @@ impl Prepared {
         self.state().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
     }
 
-    /// The layer whose directory has a file.
+    /// The layer whose directory has a file, or a directory; one that hides it has a device in its place.
     pub(crate) fn layer(&self, file: &str) -> String {
         let entries = std::fs::read_dir(self.state().join("snapshots")).unwrap();
         let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        let path = paths.iter().find(|path| path.join("fs").join(file).exists()).unwrap();
+        let is_there = |path: &Path| path.is_file() || path.is_dir();
+        let path = paths.iter().find(|path| is_there(&path.join("fs").join(file))).unwrap();
         path.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
