@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::tool;
 
@@ -15,7 +16,9 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new(kind: &str) -> Self {
-        let name = format!("kiln-{}-{kind}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kiln-{}-{count}-{kind}", std::process::id());
         tool("passwd", "useradd", &["--system", "--user-group", "--no-create-home", &name]);
         let mut user = Self { name, uid: 0, gid: 0 };
         let id = |what| tool("coreutils", "id", &[what, &user.name]).trim().parse().unwrap();
