@@ -18,6 +18,7 @@ use crate::fs::PathError;
 use crate::layer::{
     Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
 };
+use crate::parallel;
 use crate::snapshot::upper;
 use crate::source::SourceError;
 use crate::store::Store;
@@ -183,11 +184,12 @@ impl Reading<'_> {
             );
         }
         let contents = upper::hash_files(&paths, self.cancel)?;
-        for ((index, path), content) in unread.iter().zip(&paths).zip(contents) {
-            let mut xattrs = upper::xattrs(path, FileType::RegularFile)?;
+        let attributes = |path: &PathBuf| upper::xattrs(path, FileType::RegularFile);
+        let attributes = parallel::map(parallel::processors(), &paths, attributes)?;
+        for ((index, content), mut xattrs) in unread.into_iter().zip(contents).zip(attributes) {
             // A file of somebody's state root.
             xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());
-            digests[*index] = Some(Digested { content, xattrs });
+            digests[index] = Some(Digested { content, xattrs });
         }
         Ok(digests)
     }
