@@ -326,7 +326,7 @@ fn lowering_request(request: &Build) -> Checked<Request> {
         entitlements: Entitlements {
             // What the build has anyway need not be allowed.
             host_network: request.entitlements.host_network
-                || request.network == NetworkMode::Default,
+                || matches!(request.network, NetworkMode::Default | NetworkMode::Host),
             ..request.entitlements
         },
         network: match request.network {

@@ -4,8 +4,8 @@ use super::lower::{Current, Lowering};
 use super::stage::Step;
 use super::state::{State, clean, normalize};
 use super::{
-    Access, CacheMount, FilesSource, GraphError, Op, Request, Run, RunMount, RunMountKind,
-    RunNetwork, SecretEnv, SecretMount, VertexId,
+    Access, CacheMount, Entitlements, FilesSource, GraphError, Op, Request, Run, RunMount,
+    RunMountKind, RunNetwork, SecretEnv, SecretMount, VertexId,
 };
 use crate::dockerfile::ast::{self, MountKind, RunSecurity};
 use crate::dockerfile::{heredoc, mount};
@@ -133,24 +133,19 @@ fn network(network: ast::RunNetwork, request: &Request) -> RunNetwork {
 
 /// Fails if RUN asks for what it may not; where nothing is to be run ([`Request::every_stage`]), anything may be asked for.
 fn entitled(run: &ast::Run, request: &Request) -> Result<(), GraphError> {
-    let wants_host = run.network == ast::RunNetwork::Host && request.network != RunNetwork::Host;
-    let wants = [
-        (wants_host, request.entitlements.host_network, "--network=host", "network.host"),
-        (
-            run.security == RunSecurity::Insecure,
-            request.entitlements.insecure,
-            "--security=insecure",
-            "security.insecure",
-        ),
-    ];
-    match wants.into_iter().find(|(wanted, allowed, ..)| *wanted && !allowed) {
-        Some((.., flag, name)) if !request.every_stage => {
-            let message = format!("`RUN {flag}` is not allowed in this build");
-            Err(GraphError::new(message)
-                .hint(format!("if you trust the Dockerfile: `--allow={name}`")))
+    let Entitlements { host_network, insecure } = request.entitlements;
+    let (flag, name) = match () {
+        () if request.every_stage => return Ok(()),
+        () if run.network == ast::RunNetwork::Host && !host_network => {
+            ("--network=host", "network.host")
         }
-        _ => Ok(()),
-    }
+        () if run.security == RunSecurity::Insecure && !insecure => {
+            ("--security=insecure", "security.insecure")
+        }
+        () => return Ok(()),
+    };
+    let error = GraphError::new(format!("`RUN {flag}` is not allowed in this build"));
+    Err(error.hint(format!("if you trust the Dockerfile: `--allow={name}`")))
 }
 
 fn hostname(request: &Request) -> String {
