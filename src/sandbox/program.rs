@@ -87,6 +87,7 @@ mod tests {
         let ways = [(mount_of(&path), libc::EROFS), (copy_of(&path), libc::EPERM)];
         for (way, refusal) in ways {
             let way = way.unwrap();
+            assert!(sys::close_mount(&way).is_err(), "its mount can be changed");
             let way = descriptor_path(&way);
             let output = std::process::Command::new(&way).arg0("echo").arg("x").output().unwrap();
             assert_eq!(output.stdout, b"x\n");
