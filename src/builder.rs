@@ -290,6 +290,7 @@ pub fn build(
                     early.take(vertex, layers);
                 }
             },
+            compression: finish::compression(request),
             memory: inputs.memory(request),
         };
         let results: Vec<_> = plan.images.iter().map(|image| image.result).collect();

@@ -7,10 +7,11 @@ use super::{Build, Inputs, Outcome, Squash, report};
 use crate::diagnostic::Diagnostic;
 use crate::digest::ChainId;
 use crate::event::{Cancel, Event, Reporter, StepId};
-use crate::export::image::{Image, ImageLayer};
+use crate::export::image::{Image, ImageLayer, wanted};
 use crate::export::product::{Finished, Product};
 use crate::export::{ExportError, Exporter, Output, OutputKind};
 use crate::graph::{Plan, Planned};
+use crate::layer::Compression;
 use crate::snapshot::Snapshots;
 use crate::solve::State;
 use crate::source::image::Images;
@@ -103,6 +104,20 @@ fn outputs(request: &Build) -> Vec<Output> {
         outputs.push(Output::new(OutputKind::Image, None));
     }
     outputs
+}
+
+/// Returns how the first output that is not of the plain layers wants them; `None`: there is none, or it wants others.
+pub(super) fn compression(request: &Build) -> Option<Compression> {
+    let of_layers = |output: &&Output| match output.kind {
+        OutputKind::Image | OutputKind::Oci { .. } | OutputKind::Docker { .. } => {
+            !output.rewrite_timestamp
+        }
+        OutputKind::Local | OutputKind::Tar => false,
+    };
+    let wanted = request.outputs.iter().filter(of_layers).map(|output| wanted(output).compression);
+    wanted
+        .filter(|_| request.squash == Squash::No)
+        .find(|compression| *compression != Compression::Uncompressed)
 }
 
 fn assemble(

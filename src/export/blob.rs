@@ -8,10 +8,9 @@ use super::{ExportError, Exporter, Result};
 use crate::digest::{DiffId, Digest, Sha256Hasher};
 use crate::event::Cancel;
 use crate::fs::PathError;
-use crate::layer::{Compression, Encoder, PackOptions, decoder};
+use crate::layer::{Compression, PackOptions, decoder};
 use crate::oci::{self, Content, Descriptor, Family, media_type};
-use crate::snapshot::Snapshots;
-use crate::store::RecordKind;
+use crate::snapshot::{CompressedBlob, CompressedLayer, Recipe, Snapshots};
 
 /// How layers are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -87,24 +86,18 @@ pub fn layer(
             diff_id: layer.diff_id,
         });
     }
-    let suffix = epoch.map_or_else(String::new, |epoch| format!("-{epoch}"));
-    let name = format!("{}-{}{suffix}", layer.diff_id.hex(), key(wanted.compression));
-    if let Some(made) = known(exporter, &name)? {
-        return Ok(Made { descriptor: Descriptor::new(media, made.0, made.1), diff_id: made.2 });
-    }
-    let (digest, size, diff_id) = make(exporter, layer, wanted.compression, epoch)?;
-    let body = format!("{digest} {size} {diff_id}");
-    exporter.store.put_record(RecordKind::Blob, &name, body.as_bytes())?;
-    Ok(Made { descriptor: Descriptor::new(media, digest, size), diff_id })
-}
-
-/// Names a compression with its level.
-fn key(compression: Compression) -> String {
-    match compression {
-        Compression::Uncompressed => "tar".to_owned(),
-        Compression::Gzip { level } => format!("gzip{level}"),
-        Compression::Zstd { level } => format!("zstd{level}"),
-    }
+    let recipe = Recipe { diff_id: layer.diff_id, compression: wanted.compression, latest: epoch };
+    let snapshots = Snapshots::new(exporter.store);
+    let made = match snapshots.compressed(&recipe)? {
+        Some(made) => made,
+        None => {
+            let made = make(exporter, layer, &recipe)?;
+            snapshots.remember_compressed(&recipe, &made)?;
+            made
+        }
+    };
+    let descriptor = Descriptor::new(media, made.digest, made.size);
+    Ok(Made { descriptor, diff_id: made.diff_id })
 }
 
 pub(super) fn of(compression: Compression) -> oci::Compression {
@@ -113,19 +106,6 @@ pub(super) fn of(compression: Compression) -> oci::Compression {
         Compression::Gzip { .. } => oci::Compression::Gzip,
         Compression::Zstd { .. } => oci::Compression::Zstd,
     }
-}
-
-fn known(exporter: &Exporter<'_>, name: &str) -> Result<Option<(Digest, u64, DiffId)>> {
-    let Some(body) = exporter.store.record(RecordKind::Blob, name)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&body);
-    let mut words = text.split(' ');
-    let digest: Option<Digest> = words.next().and_then(|word| word.parse().ok());
-    let size: Option<u64> = words.next().and_then(|word| word.parse().ok());
-    let diff_id: Option<DiffId> = words.next().and_then(|word| word.parse().ok());
-    let (Some(digest), Some(size), Some(diff_id)) = (digest, size, diff_id) else {
-        return Ok(None);
-    };
-    Ok((exporter.store.blob_size(&digest) == Some(size)).then_some((digest, size, diff_id)))
 }
 
 /// The size of a layer's tar, without writing it if it is not there.
@@ -137,43 +117,28 @@ fn tar_size(exporter: &Exporter<'_>, layer: &ImageLayer) -> Result<u64> {
     }
 }
 
-fn make(
-    exporter: &Exporter<'_>,
-    layer: &ImageLayer,
-    compression: Compression,
-    epoch: Option<i64>,
-) -> Result<(Digest, u64, DiffId)> {
-    let threads = crate::parallel::processors();
-    let blob = exporter.store.new_blob()?;
-    let path = blob.path().to_owned();
-    let failed = PathError::of("write", &path);
-    let encoder = Encoder::new(blob, compression, threads).map_err(&failed)?;
+fn make(exporter: &Exporter<'_>, layer: &ImageLayer, recipe: &Recipe) -> Result<CompressedLayer> {
+    let out = CompressedBlob::new(exporter.store, recipe.compression)?;
     let what = layer.diff_id.hex()[..12].to_owned();
     let total = tar_size(exporter, layer)?;
     let report = |done| (exporter.progress)(&what, done, total);
-    let mut plain = Plain {
-        out: encoder,
-        hasher: Sha256Hasher::new(),
-        count: 0,
-        report: &report,
-        cancel: exporter.cancel,
-    };
-    let written = write_plain(exporter, layer, epoch, &mut plain);
+    let cancel = exporter.cancel;
+    let mut plain = Plain { out, hasher: Sha256Hasher::new(), count: 0, report: &report, cancel };
+    let written = write_plain(exporter, layer, recipe.latest, &mut plain);
     if exporter.cancel.is_canceled() {
         return Err(ExportError::Canceled);
     }
     written?;
     let diff_id = plain.hasher.diff_id();
-    if epoch.is_none() && diff_id != layer.diff_id {
+    if recipe.latest.is_none() && diff_id != layer.diff_id {
         return Err(crate::store::StoreError::Mismatch {
             expected: Digest::from_bytes(*layer.diff_id.as_bytes()),
             actual: Digest::from_bytes(*diff_id.as_bytes()),
         }
         .into());
     }
-    let blob = plain.out.finish().map_err(&failed)?;
-    let (digest, size) = blob.commit()?;
-    Ok((digest, size, diff_id))
+    let (digest, size) = plain.out.commit()?;
+    Ok(CompressedLayer { digest, size, diff_id })
 }
 
 fn write_plain(

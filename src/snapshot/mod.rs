@@ -14,6 +14,7 @@
 //! Nothing is mounted here: [`Snapshots::directories`] and [`upper`] return what the sandbox is to mount.
 
 mod choice;
+mod compressed;
 mod copied;
 mod overlaid;
 mod reduce;
@@ -27,15 +28,17 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, behind, materialise,
-    pack, packed_size,
+    Changes, Compression, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata,
+    OverlayXattrs, Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath,
+    behind, materialise, pack, packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
 
 pub use choice::{Choice, Probe, SnapshotterKind, probe};
+use compressed::Both;
+pub use compressed::{CompressedBlob, CompressedLayer, Recipe};
 use upper::Upper;
 
 /// A file system that a command starts with: a stack of layers and the tree that they make.
@@ -236,15 +239,46 @@ impl<'a> Snapshots<'a> {
     pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
         let blob = self.store.new_blob()?;
         let path = blob.path().to_owned();
+        let blob = self.pack_behind(changes, contents, blob, &path)?;
+        let (digest, _) = blob.commit()?;
+        self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
+    }
+
+    /// The same, and the layer is compressed while it is packed: what will be asked for is then there.
+    pub fn commit_compressed(
+        &self,
+        changes: &Changes,
+        contents: &dyn Contents,
+        compression: Compression,
+    ) -> Result<LayerId> {
+        let plain = self.store.new_blob()?;
+        let path = plain.path().to_owned();
+        let compressed = CompressedBlob::new(self.store, compression)?;
+        let both = Both { plain, compressed };
+        let both = self.pack_behind(changes, contents, both, &path)?;
+        let (digest, size) = both.compressed.commit()?;
+        let diff_id = DiffId::from_bytes(*both.plain.commit()?.0.as_bytes());
+        let made = CompressedLayer { digest, size, diff_id };
+        self.remember_compressed(&Recipe { diff_id, compression, latest: None }, &made)?;
+        self.place(changes, None, Some(diff_id))
+    }
+
+    /// Packs a layer; what is packed is written by a thread of its own.
+    fn pack_behind<W: Write + Send>(
+        &self,
+        changes: &Changes,
+        contents: &dyn Contents,
+        out: W,
+        path: &Path,
+    ) -> Result<W> {
         let options = PackOptions::default();
-        let (blob, packed) = behind(blob, |out| match self.cancel {
+        let (out, packed) = behind(out, |out| match self.cancel {
             Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, out),
             None => pack(changes, contents, &options, out),
         });
-        let blob = blob.map_err(PathError::of("write", &path))?;
+        let out = out.map_err(PathError::of("write", path))?;
         packed?;
-        let (digest, _) = blob.commit()?;
-        self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
+        Ok(out)
     }
 
     /// Keeps a layer whose files are in a scratch directory, which is moved away.

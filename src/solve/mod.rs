@@ -37,7 +37,7 @@ use secret::{LARGEST_SECRET, Secret, SecretSource};
 use crate::cache::{InputKey, Key};
 use crate::event::{Cancel, Event, Reporter, StepId};
 use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
-use crate::layer::{Timestamp, Tree};
+use crate::layer::{Compression, Timestamp, Tree, TreeContents};
 use crate::registry::agent::Agent;
 use crate::sandbox::spec::{Limits, Rlimit};
 use crate::sandbox::{Emulators, Gateway, Sandbox};
@@ -96,6 +96,8 @@ pub struct Solver<'a> {
     pub jobs: usize,
     /// Hears of every vertex that was executed, and of the layers that it made.
     pub made: &'a (dyn Fn(VertexId, &[LayerId]) + Sync),
+    /// How an output wants the layers of the targets, as far as they are made here; `None`: not compressed.
+    pub compression: Option<Compression>,
     /// Under which name the steps of this build are remembered ([`crate::cache::LastBuild::name`]).
     pub memory: String,
 }
@@ -115,6 +117,8 @@ struct Progress {
     keys: BTreeMap<VertexId, Key>,
     /// What `--no-cache` and its kin name, and everything made of it: only its content can tell what the latter is.
     uncached: BTreeSet<VertexId>,
+    /// Whose layers are compressed while they are packed.
+    compressed: BTreeSet<VertexId>,
     values: Mutex<BTreeMap<VertexId, Value>>,
     memory: why::Memory,
 }
@@ -179,6 +183,7 @@ impl<'a> Solver<'a> {
         self.keep_selections(&progress);
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         self.refuse_foreign(&pending)?;
+        progress.compressed = self.compressed_at_once(targets, &pending);
         let ran = self.run_pending(&pending, &progress);
         self.keep_memory(&progress);
         ran?;
@@ -190,6 +195,19 @@ impl<'a> Solver<'a> {
             },
         };
         targets.iter().map(state).collect()
+    }
+
+    /// Returns the vertices whose layers an output wants compressed, and which no step waits for: one that does should
+    /// not wait for that.
+    fn compressed_at_once(
+        &self,
+        targets: &[Option<VertexId>],
+        pending: &BTreeSet<VertexId>,
+    ) -> BTreeSet<VertexId> {
+        let awaited: BTreeSet<_> =
+            pending.iter().flat_map(|id| self.graph.get(*id).inputs()).collect();
+        let chain = |top| std::iter::successors(top, |id: &VertexId| self.graph.get(*id).base);
+        targets.iter().flat_map(|top| chain(*top)).filter(|id| !awaited.contains(id)).collect()
     }
 
     /// Says that a vertex failed before it could start.
@@ -316,9 +334,14 @@ impl<'a> Solver<'a> {
         let start = whole.as_ref().filter(|_| !file.link);
         let (tree, changes) =
             file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
-        let layer = self.snapshots().commit_packed(&changes, &crate::layer::TreeContents(tree))?;
+        let compression = self.compression.filter(|_| progress.compressed.contains(&id));
+        let (snapshots, contents) = (self.snapshots(), TreeContents(tree));
+        let layer = match compression {
+            Some(how) => snapshots.commit_compressed(&changes, &contents, how)?,
+            None => snapshots.commit_packed(&changes, &contents)?,
+        };
         // From here on the files are read from the layer: what they were copied from may go away.
-        Ok((self.snapshots().stack(&whole.unwrap_or_else(Tree::empty), layer)?, layer))
+        Ok((snapshots.stack(&whole.unwrap_or_else(Tree::empty), layer)?, layer))
     }
 
     fn now(&self, id: VertexId) -> Timestamp {

@@ -334,6 +334,7 @@ mod tests {
             gateway: None,
             jobs: 1,
             made: &|_, _| {},
+            compression: None,
             memory: String::new(),
         };
         let solved = catch_unwind(AssertUnwindSafe(|| solver.solve(&[plan.result])));

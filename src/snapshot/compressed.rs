@@ -1,0 +1,122 @@
+//! Compressed layers: blobs that are made once, and written down under what they were made of and how.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::{Result, Snapshots};
+use crate::digest::{DiffId, Digest};
+use crate::fs::PathError;
+use crate::layer::{Compression, Encoder};
+use crate::parallel::processors;
+use crate::store::{BlobWriter, RecordKind, Store};
+
+/// What a compressed layer is made of, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recipe {
+    /// The layer's diff id.
+    pub diff_id: DiffId,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// The time to which later ones are set back, in seconds since the Unix epoch.
+    pub latest: Option<i64>,
+}
+
+impl Recipe {
+    /// The name of the record.
+    fn name(&self) -> String {
+        let compression = match self.compression {
+            Compression::Uncompressed => "tar".to_owned(),
+            Compression::Gzip { level } => format!("gzip{level}"),
+            Compression::Zstd { level } => format!("zstd{level}"),
+        };
+        let suffix = self.latest.map_or_else(String::new, |latest| format!("-{latest}"));
+        format!("{}-{compression}{suffix}", self.diff_id.hex())
+    }
+}
+
+/// A layer as a blob of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressedLayer {
+    /// The blob's digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of the tar within; another than the layer's if times were set back.
+    pub diff_id: DiffId,
+}
+
+impl Snapshots<'_> {
+    /// Returns the blob of a recipe, if it was made and is there.
+    pub fn compressed(&self, recipe: &Recipe) -> Result<Option<CompressedLayer>> {
+        let Some(body) = self.store.record(RecordKind::Blob, &recipe.name())? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&body);
+        let mut words = text.split(' ');
+        let digest: Option<Digest> = words.next().and_then(|word| word.parse().ok());
+        let size: Option<u64> = words.next().and_then(|word| word.parse().ok());
+        let diff_id: Option<DiffId> = words.next().and_then(|word| word.parse().ok());
+        let (Some(digest), Some(size), Some(diff_id)) = (digest, size, diff_id) else {
+            return Ok(None);
+        };
+        let is_there = self.store.blob_size(&digest) == Some(size);
+        Ok(is_there.then_some(CompressedLayer { digest, size, diff_id }))
+    }
+
+    /// Writes down what was made after a recipe.
+    pub fn remember_compressed(&self, recipe: &Recipe, made: &CompressedLayer) -> Result<()> {
+        let CompressedLayer { digest, size, diff_id } = made;
+        let body = format!("{digest} {size} {diff_id}");
+        Ok(self.store.put_record(RecordKind::Blob, &recipe.name(), body.as_bytes())?)
+    }
+}
+
+/// A compressed blob in the making: a layer's tar goes in.
+pub struct CompressedBlob<'a> {
+    encoder: Encoder<BlobWriter<'a>>,
+    path: PathBuf,
+}
+
+impl<'a> CompressedBlob<'a> {
+    /// Starts one, to be compressed on all processors.
+    pub fn new(store: &'a Store, compression: Compression) -> Result<Self> {
+        let blob = store.new_blob()?;
+        let path = blob.path().to_owned();
+        let encoder = Encoder::new(blob, compression, processors());
+        Ok(Self { encoder: encoder.map_err(PathError::of("write", &path))?, path })
+    }
+
+    /// Puts it in its place; returns digest and size.
+    pub fn commit(self) -> Result<(Digest, u64)> {
+        let blob = self.encoder.finish().map_err(PathError::of("write", &self.path))?;
+        Ok(blob.commit()?)
+    }
+}
+
+impl Write for CompressedBlob<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.encoder.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
+}
+
+/// Writes what comes to the layer's tar and to the compressed one.
+pub(super) struct Both<'a> {
+    pub(super) plain: BlobWriter<'a>,
+    pub(super) compressed: CompressedBlob<'a>,
+}
+
+impl Write for Both<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.plain.write(buf)?;
+        self.compressed.write_all(&buf[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
