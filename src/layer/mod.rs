@@ -9,6 +9,7 @@
 
 mod ahead;
 mod archive;
+mod batch;
 mod behind;
 mod bundle;
 mod changes;

@@ -9,11 +9,12 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use super::batch::{is_small, small_files};
 use super::error::{LayerError, Result, misfit};
 use super::header::{BLOCK, Header, padding};
 use super::whiteout::{OPAQUE, PREFIX};
 use super::{Change, Changes, Contents, Kind, Metadata, TreePath};
-use crate::digest::ContentHasher;
+use crate::digest::{ContentDigest, ContentHasher};
 
 const BUFFER: usize = 256 << 10;
 
@@ -33,16 +34,25 @@ pub fn pack(
     out: &mut dyn Write,
 ) -> Result<u64> {
     let mut writer = Writer { out, buffer: Vec::with_capacity(BUFFER + 4 * BLOCK), flushed: 0 };
-    for (path, change) in changes {
-        write_headers(path, change, (changes, options), &mut writer.buffer)?;
-        if let Change::Put { kind: Kind::File { .. }, .. } = change {
-            writer.write_content(path, change, contents)?;
+    small_files(changes, contents, |small| {
+        for (path, change) in changes {
+            write_headers(path, change, (changes, options), &mut writer.buffer)?;
+            match change {
+                Change::Put { kind: Kind::File { size, .. }, .. } if is_small(*size) => {
+                    writer.buffer.extend_from_slice(small.next(*size)?);
+                    writer.pad(*size);
+                }
+                Change::Put { kind: Kind::File { size, content }, .. } => {
+                    writer.write_content(path, (*size, content), contents)?;
+                }
+                Change::Put { .. } | Change::Remove | Change::Clear { .. } => {}
+            }
+            writer.flush_if_full()?;
         }
-        writer.flush_if_full()?;
-    }
-    writer.buffer.resize(writer.buffer.len() + 2 * BLOCK, 0);
-    writer.flush()?;
-    Ok(writer.flushed)
+        writer.buffer.resize(writer.buffer.len() + 2 * BLOCK, 0);
+        writer.flush()?;
+        Ok(writer.flushed)
+    })
 }
 
 /// Returns where in the tar that [`pack`] makes each regular file's content begins, and its size.
@@ -189,12 +199,11 @@ impl Writer<'_> {
     fn write_content(
         &mut self,
         path: &TreePath,
-        change: &Change,
+        (size, content): (u64, &ContentDigest),
         contents: &dyn Contents,
     ) -> Result<()> {
-        let Change::Put { kind: Kind::File { size, content }, .. } = change else { return Ok(()) };
         let mut hasher = ContentHasher::new();
-        let mut left = *size;
+        let mut left = size;
         // An empty file needs no opening, unless it has grown meanwhile, which its own change would tell.
         if left > 0 {
             let mut file = contents.open(path)?;
@@ -219,8 +228,12 @@ impl Writer<'_> {
         if hasher.content() != *content {
             return Err(LayerError::Changed(path.clone()));
         }
-        self.buffer.resize(self.buffer.len() + padding(*size), 0);
+        self.pad(size);
         Ok(())
+    }
+
+    fn pad(&mut self, size: u64) {
+        self.buffer.resize(self.buffer.len() + padding(size), 0);
     }
 }
 
@@ -240,7 +253,6 @@ pub(super) fn read(file: &mut dyn Read, buf: &mut [u8], path: &TreePath) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::ContentDigest;
     use crate::layer::Nowhere;
 
     /// Serves the same bytes under every path.

@@ -335,13 +335,15 @@ impl<'a> Solver<'a> {
         let (tree, changes) =
             file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
         let compression = self.compression.filter(|_| progress.compressed.contains(&id));
-        let (snapshots, contents) = (self.snapshots(), TreeContents(tree));
-        let layer = match compression {
-            Some(how) => snapshots.commit_compressed(&changes, &contents, how)?,
-            None => snapshots.commit_packed(&changes, &contents)?,
+        let snapshots = self.snapshots();
+        // The tree goes with its contents, before another one takes its place.
+        let layer = match (compression, TreeContents(tree)) {
+            (Some(how), contents) => snapshots.commit_compressed(&changes, &contents, how)?,
+            (None, contents) => snapshots.commit_packed(&changes, &contents)?,
         };
         // From here on the files are read from the layer: what they were copied from may go away.
-        Ok((snapshots.stack(&whole.unwrap_or_else(Tree::empty), layer)?, layer))
+        let contents = snapshots.contents(layer, &changes)?;
+        Ok((whole.unwrap_or_else(Tree::empty).apply(&changes, &contents)?, layer))
     }
 
     fn now(&self, id: VertexId) -> Timestamp {
