@@ -120,3 +120,45 @@ impl Write for Both<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::ContentDigest;
+    use crate::layer::{Changes, Contents, Kind, Metadata, PackOptions, TreePath, pack};
+
+    struct Zeros;
+
+    impl Contents for Zeros {
+        fn open(&self, _: &TreePath) -> crate::fs::Result<Box<dyn io::Read + Send + '_>> {
+            Ok(Box::new(io::Read::take(io::repeat(0), 5_000_000)))
+        }
+    }
+
+    #[test]
+    fn a_layer_compressed_while_it_is_packed_is_the_one_that_is_compressed_later() {
+        let mut changes = Changes::new();
+        let content = ContentDigest::of(&vec![0; 5_000_000]);
+        let kind = Kind::File { size: 5_000_000, content };
+        changes.put(TreePath::clean("zeros").unwrap(), kind, Metadata::default());
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let snapshots = Snapshots::new(&store);
+        for compression in [Compression::Zstd { level: 3 }, Compression::Gzip { level: 5 }] {
+            let mut later = CompressedBlob::new(&store, compression).unwrap();
+            pack(&changes, &Zeros, &PackOptions::default(), &mut later).unwrap();
+            let (digest, size) = later.commit().unwrap();
+            let id = snapshots.commit_packed(&changes, &Zeros).unwrap();
+            let diff_id = snapshots.diff_id(id).unwrap();
+            let recipe = Recipe { diff_id, compression, latest: None };
+            assert_eq!(snapshots.compressed(&recipe).unwrap(), None);
+            let same = snapshots.commit_compressed(&changes, &Zeros, compression).unwrap();
+            assert_eq!(same, id);
+            let made = snapshots.compressed(&recipe).unwrap();
+            assert_eq!(made, Some(CompressedLayer { digest, size, diff_id }));
+            assert_eq!(snapshots.compressed(&Recipe { latest: Some(0), ..recipe }).unwrap(), None);
+            std::fs::remove_file(store.blob_path(&digest)).unwrap();
+            assert_eq!(snapshots.compressed(&recipe).unwrap(), None);
+        }
+    }
+}
