@@ -103,24 +103,6 @@ impl Write for CompressedBlob<'_> {
     }
 }
 
-/// Writes what comes to the layer's tar and to the compressed one.
-pub(super) struct Both<'a> {
-    pub(super) plain: BlobWriter<'a>,
-    pub(super) compressed: CompressedBlob<'a>,
-}
-
-impl Write for Both<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let written = self.plain.write(buf)?;
-        self.compressed.write_all(&buf[..written])?;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

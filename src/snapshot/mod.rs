@@ -17,6 +17,7 @@ mod choice;
 mod compressed;
 mod copied;
 mod overlaid;
+mod packing;
 mod reduce;
 pub mod upper;
 
@@ -28,16 +29,15 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Compression, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata,
-    OverlayXattrs, Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath,
-    behind, materialise, pack, packed_size,
+    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
+    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, materialise, pack,
+    packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
 
 pub use choice::{Choice, Probe, SnapshotterKind, probe};
-use compressed::Both;
 pub use compressed::{CompressedBlob, CompressedLayer, Recipe};
 use upper::Upper;
 
@@ -171,18 +171,28 @@ pub struct StoredLayer {
 pub struct Snapshots<'a> {
     store: &'a Store,
     cancel: Option<&'a Cancel>,
+    report: Option<&'a Report<'a>>,
 }
+
+/// Hears how much of a layer is packed: bytes so far, and in all.
+pub type Report<'a> = dyn Fn(u64, u64) + Sync + 'a;
 
 impl<'a> Snapshots<'a> {
     /// Opens the layers of a store.
     pub fn new(store: &'a Store) -> Self {
-        Self { store, cancel: None }
+        Self { store, cancel: None, report: None }
     }
 
     /// The same, for work that ends with an error once the user asks to stop.
     #[must_use]
     pub fn until(self, cancel: &'a Cancel) -> Self {
         Self { cancel: Some(cancel), ..self }
+    }
+
+    /// The same, for work that says how far it has come if it takes a while.
+    #[must_use]
+    pub fn telling(self, report: &'a Report<'a>) -> Self {
+        Self { report: Some(report), ..self }
     }
 
     /// Returns what may stop work.
@@ -233,52 +243,6 @@ impl<'a> Snapshots<'a> {
             }
         }
         Err(SnapshotError::Missing(id))
-    }
-
-    /// Keeps a layer whose files are elsewhere, by packing them; its diff id is known at once.
-    pub fn commit_packed(&self, changes: &Changes, contents: &dyn Contents) -> Result<LayerId> {
-        let blob = self.store.new_blob()?;
-        let path = blob.path().to_owned();
-        let blob = self.pack_behind(changes, contents, blob, &path)?;
-        let (digest, _) = blob.commit()?;
-        self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
-    }
-
-    /// The same, and the layer is compressed while it is packed: what will be asked for is then there.
-    pub fn commit_compressed(
-        &self,
-        changes: &Changes,
-        contents: &dyn Contents,
-        compression: Compression,
-    ) -> Result<LayerId> {
-        let plain = self.store.new_blob()?;
-        let path = plain.path().to_owned();
-        let compressed = CompressedBlob::new(self.store, compression)?;
-        let both = Both { plain, compressed };
-        let both = self.pack_behind(changes, contents, both, &path)?;
-        let (digest, size) = both.compressed.commit()?;
-        let diff_id = DiffId::from_bytes(*both.plain.commit()?.0.as_bytes());
-        let made = CompressedLayer { digest, size, diff_id };
-        self.remember_compressed(&Recipe { diff_id, compression, latest: None }, &made)?;
-        self.place(changes, None, Some(diff_id))
-    }
-
-    /// Packs a layer; what is packed is written by a thread of its own.
-    fn pack_behind<W: Write + Send>(
-        &self,
-        changes: &Changes,
-        contents: &dyn Contents,
-        out: W,
-        path: &Path,
-    ) -> Result<W> {
-        let options = PackOptions::default();
-        let (out, packed) = behind(out, |out| match self.cancel {
-            Some(cancel) => pack(changes, &Stoppable::new(contents, cancel), &options, out),
-            None => pack(changes, contents, &options, out),
-        });
-        let out = out.map_err(PathError::of("write", path))?;
-        packed?;
-        Ok(out)
     }
 
     /// Keeps a layer whose files are in a scratch directory, which is moved away.

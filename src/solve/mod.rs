@@ -335,7 +335,8 @@ impl<'a> Solver<'a> {
         let (tree, changes) =
             file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
         let compression = self.compression.filter(|_| progress.compressed.contains(&id));
-        let snapshots = self.snapshots();
+        let report = |done, total| self.progress(id, "layer", done, total);
+        let snapshots = self.snapshots().telling(&report);
         // The tree goes with its contents, before another one takes its place.
         let layer = match (compression, TreeContents(tree)) {
             (Some(how), contents) => snapshots.commit_compressed(&changes, &contents, how)?,
