@@ -45,10 +45,11 @@ impl Accepted {
         std::fs::write(file(), text).unwrap();
     }
 
-    /// Returns what is accepted once these counts are; what is not named any more is not.
+    /// Returns what is accepted once these counts are. What is not named any more is not, nor what other tools made.
     pub(crate) fn with(&self, counts: &[(&str, u64)], names: &BTreeSet<&str>) -> Self {
         let mut all = self.counts.clone();
-        all.retain(|name, _| names.contains(name.as_str()));
+        let others = !self.other_tools().is_empty();
+        all.retain(|name, _| names.contains(name.as_str()) && !others);
         all.extend(counts.iter().map(|(name, count)| ((*name).to_owned(), *count)));
         Self { tools: tools(), counts: all }
     }
@@ -75,7 +76,7 @@ fn file() -> PathBuf {
 }
 
 /// What the counts depend on besides the sources: the compilers, the C library that is linked, and the processor
-/// that valgrind can show.
+/// that valgrind shows.
 fn tools() -> Vec<String> {
     let printed = |program: &str, argument: &str| {
         let output = Command::new(program).arg(argument).output();
@@ -86,6 +87,7 @@ fn tools() -> Vec<String> {
         printed("rustc", "--version"),
         format!("cc {}", printed("cc", "-dumpfullversion")),
         printed("getconf", "GNU_LIBC_VERSION"),
+        printed("valgrind", "--version"),
         processor(),
     ]
 }

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     let is_asked =
         |work: &&Work| words.is_empty() || words.iter().any(|word| work.name.contains(*word));
     let asked: Vec<&Work> = WORKS.iter().filter(is_asked).collect();
+    assert!(!asked.is_empty(), "no work has {words:?} in its name");
     let counts = kiln::parallel::map(kiln::parallel::processors(), &asked, |work| {
         Ok::<_, ()>((work.name, callgrind::instructions(work.name)))
     });
