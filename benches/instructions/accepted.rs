@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const HEAD: &str = "\
-# Instructions for each work, as they were last accepted. Written by
-# `cargo bench --locked --bench instructions -- --accept`; benches/instructions/main.rs says what they mean.
+# Instructions for each work, as they were last accepted; written by `-- --accept`, see benches/instructions/main.rs.
 ";
 
 /// Before the name of each tool.
