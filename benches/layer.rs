@@ -4,6 +4,8 @@
 //! that touches contents, 50,000 entries for all that does not. Divide by `pack_to_nowhere` to see what writing
 //! or compressing costs on top of reading and hashing.
 
+mod inputs;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -15,8 +17,10 @@ use divan::{Bencher, black_box};
 use kiln::digest::{ContentDigest, HashingWriter};
 use kiln::layer::{
     Ahead, Change, Changes, Compression, DirectoryContents, Edit, Encoder, Flavour, Kind, Limits,
-    Metadata, Nowhere, PackOptions, Timestamp, Tree, TreePath, decoder, materialise, pack, unpack,
+    Nowhere, PackOptions, Tree, TreePath, decoder, materialise, pack, unpack,
 };
+
+use inputs::{bytes, meta, path, system};
 
 fn main() {
     divan::main();
@@ -71,34 +75,6 @@ impl Corpus {
     fn bytes(&self) -> BytesCount {
         BytesCount::new(self.changes.content_size())
     }
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::clean(text).expect("a path")
-}
-
-fn meta() -> Metadata {
-    let mtime = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
-    Metadata { mode: 0o755, mtime, ..Metadata::default() }
-}
-
-fn bytes(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_add(1);
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state >> 33
-    };
-    let words = ["return ", "static ", "struct ", "the ", "library ", "const char *", "\n    "];
-    let mut out = Vec::with_capacity(size + 32);
-    while out.len() < size {
-        if (next() >> 8) % 8 == 0 {
-            out.extend_from_slice(&next().to_le_bytes());
-        }
-        out.extend_from_slice(words[(next() >> 8) as usize % words.len()].as_bytes());
-        out.extend_from_slice(&next().to_le_bytes()[..2]);
-    }
-    out.truncate(size);
-    out
 }
 
 fn pack_into(out: &mut dyn Write) {
@@ -211,19 +187,7 @@ fn decompress(bencher: Bencher<'_, '_>, compression: Compression) {
 }
 
 /// 50,000 entries as an installed system has them.
-static MANY: LazyLock<Changes> = LazyLock::new(|| {
-    let mut changes = Changes::new();
-    changes.put(path("usr"), Kind::Directory, meta());
-    for i in 0..50_000u64 {
-        let dir = format!("usr/share/package-{}", i / 25);
-        changes.put(path("usr/share"), Kind::Directory, meta());
-        changes.put(path(&dir), Kind::Directory, meta());
-        let content = ContentDigest::of(&i.to_le_bytes());
-        let kind = Kind::File { size: i, content };
-        changes.put(path(&format!("{dir}/file-{i}.txt")), kind, meta());
-    }
-    changes
-});
+static MANY: LazyLock<Changes> = LazyLock::new(|| system(50_000));
 
 #[divan::bench]
 fn encode_50k(bencher: Bencher<'_, '_>) {
