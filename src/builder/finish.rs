@@ -106,7 +106,8 @@ fn outputs(request: &Build) -> Vec<Output> {
     outputs
 }
 
-/// Returns how the first output that is not of the plain layers wants them; `None`: there is none, or it wants others.
+/// Returns how the first output with compressed layers wants them; `None`: there is none, or its layers are others than
+/// those that steps make, being merged or with other times.
 pub(super) fn compression(request: &Build) -> Option<Compression> {
     let of_layers = |output: &&Output| match output.kind {
         OutputKind::Image | OutputKind::Oci { .. } | OutputKind::Docker { .. } => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::scope;
+use std::thread::{Builder, scope};
 
 use super::error::{LayerError, Result};
 use super::pack::read;
@@ -41,14 +41,17 @@ pub(super) fn small_files<R>(
     let threads = if some > FILES { processors().min(MOST_THREADS) } else { 0 };
     let (filled, full) = channel();
     let (emptied, empty) = channel();
-    for _ in 0..threads.max(1) * AHEAD {
-        drop(emptied.send(Vec::with_capacity((BYTES + SMALL) as usize)));
-    }
     let empty = Mutex::new(empty);
     scope(|scope| {
-        for _ in 0..threads {
+        let start = |_: &usize| {
             let (batches, empty, filled) = (&batches, &empty, filled.clone());
-            scope.spawn(move || batches.read_all(empty, &filled));
+            let work = move || batches.read_all(empty, &filled);
+            // Where no more threads are allowed, fewer do it, or none.
+            Builder::new().name("read files".into()).spawn_scoped(scope, work).is_ok()
+        };
+        let threads = (0..threads).filter(start).count();
+        for _ in 0..threads * AHEAD {
+            drop(emptied.send(Vec::with_capacity((BYTES + SMALL) as usize)));
         }
         drop(filled);
         let alone = (threads == 0).then_some(&batches);
@@ -107,7 +110,7 @@ impl SmallFiles<'_> {
     }
 }
 
-/// A small file: where it is, its size and what it is expected to hold.
+/// A small file: where it is, its size, and the digest of what it is to hold.
 type File<'a> = (&'a TreePath, usize, &'a ContentDigest);
 
 fn small<'a>((path, change): (&'a TreePath, &'a Change)) -> Option<File<'a>> {
