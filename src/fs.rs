@@ -5,6 +5,7 @@
 //! descriptor, never through this file.
 
 mod remove;
+mod reopened;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 pub use remove::remove_tree;
+pub use reopened::Reopened;
 
 /// An io error with the operation and the path it happened on.
 #[derive(Debug, thiserror::Error)]

@@ -156,7 +156,7 @@ fn one_more(work: &str, at: &Path) {
     let more = costs(&many).into_iter().zip(costs(&few)).map(|(many, few)| Cost {
         wall: (many.wall - few.wall) / 20.0,
         cpu: (many.cpu - few.cpu) / 20.0,
-        peak: many.peak,
+        most: many.most,
     });
     print(work, &many, &more.collect::<Vec<_>>());
 }

@@ -24,7 +24,7 @@ mod registry;
 use std::path::Path;
 use std::process::Command;
 
-use measure::{Cost, measure, median};
+use measure::{Cost, Load, measure, median};
 
 /// How often each program is timed, after it was run once for its memory.
 const ROUNDS: usize = 3;
@@ -74,25 +74,25 @@ impl Asked {
 /// Measures the programs of a row in turn, several times, and returns each one's medians.
 fn costs(programs: &[Program<'_>]) -> Vec<Cost> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); programs.len()];
-    let mut peaks = vec![0.0; programs.len()];
+    let mut most = vec![Load::default(); programs.len()];
     for round in 0..=ROUNDS {
         for (number, program) in programs.iter().enumerate() {
             let cost = measure((program.run)(round), &program.daemons, round == 0);
             match round {
-                0 => peaks[number] = cost.peak,
+                0 => most[number] = cost.most,
                 _ => costs[number].push(cost),
             }
         }
     }
     let medians = costs.iter().map(|costs| median(costs));
-    medians.zip(peaks).map(|(cost, peak)| Cost { peak, ..cost }).collect()
+    medians.zip(most).map(|(cost, most)| Cost { most, ..cost }).collect()
 }
 
 /// Prints the lines of a row; kiln's is the first.
 fn print(work: &str, programs: &[Program<'_>], costs: &[Cost]) {
     for (program, cost) in programs.iter().zip(costs) {
         let (name, ratio) = (&program.name, cost.wall / costs[0].wall);
-        let Cost { wall, cpu, peak } = cost;
+        let (Cost { wall, cpu, .. }, peak) = (cost, cost.most.memory);
         println!("| {work} | {name} | {wall:.4} | {cpu:.2} | {peak:.0} | {ratio:.2} |");
     }
 }

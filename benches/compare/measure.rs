@@ -23,8 +23,8 @@ pub(crate) struct Cost {
     pub(crate) wall: f64,
     /// Seconds of processors, of all threads, children and daemons.
     pub(crate) cpu: f64,
-    /// The most memory that all processes had resident together, in MiB; a page that several share counts once.
-    pub(crate) peak: f64,
+    /// The most that was seen, if it was looked at.
+    pub(crate) most: Load,
 }
 
 /// Fills the page cache, by reading a file of holes as large as the memory.
@@ -42,14 +42,47 @@ pub(crate) fn touch_memory(at: &Path) {
     copy(&mut file, &mut sink()).unwrap();
 }
 
-/// The median of several costs, each figure by itself.
+/// What processes have together at a moment, or had at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    /// Resident memory in MiB; a page that several share counts once.
+    pub(crate) memory: f64,
+    /// Open file descriptors.
+    #[allow(dead_code, reason = "not every bench prints it")]
+    pub(crate) descriptors: usize,
+    /// Threads.
+    #[allow(dead_code, reason = "not every bench prints it")]
+    pub(crate) threads: usize,
+}
+
+impl Load {
+    fn most(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            descriptors: self.descriptors.max(other.descriptors),
+            threads: self.threads.max(other.threads),
+        }
+    }
+
+    /// Adds a process, unless it has ended.
+    fn and(self, pid: u32) -> Self {
+        let count = |what| fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
+        Self {
+            memory: self.memory + memory(pid).unwrap_or(0.0),
+            descriptors: self.descriptors + count("fd"),
+            threads: self.threads + count("task"),
+        }
+    }
+}
+
+/// The median of several costs' times, each by itself.
 pub(crate) fn median(costs: &[Cost]) -> Cost {
     let of = |figure: fn(&Cost) -> f64| {
         let mut all: Vec<f64> = costs.iter().map(figure).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    Cost { wall: of(|it| it.wall), cpu: of(|it| it.cpu), peak: of(|it| it.peak) }
+    Cost { wall: of(|it| it.wall), cpu: of(|it| it.cpu), most: Load::default() }
 }
 
 /// Runs commands in turn, whose success is expected. What was written before is on the disk by then.
@@ -64,7 +97,7 @@ pub(crate) fn measure(commands: Vec<Command>, daemons: &[u32], memory: bool) -> 
         all = Cost {
             wall: all.wall + one.wall,
             cpu: all.cpu + one.cpu,
-            peak: all.peak.max(one.peak),
+            most: all.most.most(one.most),
         };
     }
     Cost { cpu: all.cpu + daemons_time(daemons) - before, ..all }
@@ -76,17 +109,17 @@ fn run(mut command: Command, daemons: &[u32], memory: bool) -> Cost {
     let begun = Instant::now();
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let ended = AtomicBool::new(false);
-    let (wall, peak) = scope(|scope| {
+    let (wall, most) = scope(|scope| {
         let sampler = memory.then(|| {
             let roots = [daemons, &[child.id()]].concat();
             let ended = &ended;
-            scope.spawn(move || most_memory(&roots, ended))
+            scope.spawn(move || most_of(&roots, ended))
         });
         let pid = WaitId::Pid(Pid::from_child(&child));
         waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("it is a child");
         let wall = begun.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
-        (wall, sampler.map_or(0.0, |sampler| sampler.join().unwrap()))
+        (wall, sampler.map_or(Load::default(), |sampler| sampler.join().unwrap()))
     });
     // It is not reaped yet, so all its threads are counted, and its own children that it has reaped.
     let cpu = processor_time(child.id()).expect("a command that has ended has its times");
@@ -96,15 +129,15 @@ fn run(mut command: Command, daemons: &[u32], memory: bool) -> Cost {
         said.read_to_string(&mut text).unwrap();
         panic!("{command:?}: {text}");
     }
-    Cost { wall, cpu, peak }
+    Cost { wall, cpu, most }
 }
 
-/// Returns the most memory that the trees of some processes have until the end, in MiB.
-fn most_memory(roots: &[u32], ended: &AtomicBool) -> f64 {
-    let mut most = 0.0f64;
+/// Returns the most that the trees of some processes have until the end.
+fn most_of(roots: &[u32], ended: &AtomicBool) -> Load {
+    let mut most = Load::default();
     while !ended.load(Ordering::Relaxed) {
-        let now = roots.iter().flat_map(|&root| tree(root)).filter_map(memory).sum();
-        most = most.max(now);
+        let now = roots.iter().flat_map(|&root| tree(root)).fold(Load::default(), Load::and);
+        most = most.most(now);
         sleep(SAMPLE);
     }
     most

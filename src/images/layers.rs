@@ -304,9 +304,9 @@ impl Survey {
     /// Takes away a name of what an older layer has. Returns the bytes that go with it.
     fn lose(&mut self, by: usize, it: &Difference<'_>, old: &Node) -> u64 {
         let NodeKind::File { origin, .. } = old.body() else { return 0 };
-        let is_its = |mark: &Arc<dyn Contents>| Arc::ptr_eq(mark, &origin.contents);
+        let is_its = |mark: &Arc<dyn Contents>| Arc::ptr_eq(mark, origin.contents());
         let Some(layer) = self.marks.iter().position(is_its) else { return 0 };
-        let Some((names, file)) = self.left.get_mut(&(layer, origin.path.clone())) else {
+        let Some((names, file)) = self.left.get_mut(&(layer, origin.path())) else {
             return 0;
         };
         *names = names.saturating_sub(1);
@@ -338,7 +338,7 @@ fn files<'a>(
 /// The bytes of a file that its layer just made, under the first of its names only.
 fn own_bytes(path: &TreePath, node: &Node) -> u64 {
     match node.body() {
-        NodeKind::File { size, origin, .. } if origin.path == *path => *size,
+        NodeKind::File { size, origin, .. } if origin.path() == *path => *size,
         _ => 0,
     }
 }

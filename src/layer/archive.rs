@@ -193,7 +193,7 @@ impl<'a> Extraction<'a> {
         meta: Metadata,
         origin: Option<Origin>,
     ) -> Result<()> {
-        let nowhere = || Origin { contents: super::Nowhere::shared(), path: path.clone() };
+        let nowhere = || Origin::new(super::Nowhere::shared(), path);
         let node = Node::of(kind, meta, || origin.unwrap_or_else(nowhere));
         node.map_or(Ok(()), |node| self.edit.put(path, node))
     }

@@ -5,12 +5,13 @@
 //! Invariant: what is handed on was verified, and does not depend on the number of threads. [`AHEAD`] batches a thread
 //! are in memory, which go back and forth.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, scope};
 
+use super::changes::Iter;
 use super::error::{LayerError, Result};
 use super::pack::read;
 use super::{Change, Changes, Contents, Kind, TreePath};
@@ -126,11 +127,11 @@ fn small<'a>((path, change): (&'a TreePath, &'a Change)) -> Option<File<'a>> {
 struct Batches<'a> {
     contents: &'a dyn Contents,
     /// How many batches were taken, and what follows them.
-    next: Mutex<(usize, btree_map::Iter<'a, TreePath, Change>)>,
+    next: Mutex<(usize, Iter<'a>)>,
 }
 
 impl<'a> Batches<'a> {
-    fn lock(&self) -> MutexGuard<'_, (usize, btree_map::Iter<'a, TreePath, Change>)> {
+    fn lock(&self) -> MutexGuard<'_, (usize, Iter<'a>)> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::{drop_touched, include_parents};
+use super::edit::drop_touched;
+use super::parents::include_parents;
 use super::{Change, Changes, Kind, LinkGroup, Node, Tree, TreePath};
 
 impl Tree {
@@ -101,9 +102,7 @@ impl<'a> Comparison<'a> {
             };
             changes.put(path.clone(), kind, node.meta().clone());
         }
-        for path in self.removed {
-            changes.insert(path, Change::Remove);
-        }
+        changes.extend(self.removed.into_iter().map(|path| (path, Change::Remove)));
         changes
     }
 }

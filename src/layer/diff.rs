@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::edit::{drop_touched, include_parents};
-use super::error::Result;
+use super::edit::drop_touched;
 use super::node::Node;
-use super::{Change, Changes, Kind, Metadata, Nowhere, Tree, TreePath};
+use super::parents::include_parents;
+use super::{Change, Changes, Kind, Metadata, Tree, TreePath};
 
 /// Names of one inode of the upper directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,51 +53,58 @@ pub enum Opacity {
 }
 
 /// Returns how `upper` changes `base`. The records come in any order, the root directory's is optional.
-pub fn diff_upper(base: &Tree, mut upper: Vec<(TreePath, Found)>) -> Result<Changes> {
+pub fn diff_upper(base: &Tree, mut upper: Vec<(TreePath, Found)>) -> Changes {
     upper.sort_by(|(a, _), (b, _)| a.cmp(b));
     upper.iter_mut().for_each(|(_, found)| tidy(found));
     let changed_inodes = changed_inodes(base, &upper);
-    let present: HashSet<&TreePath> = upper.iter().map(|(path, _)| path).collect();
-    let mut changes = Changes::new();
-    let mut firsts: HashMap<Inode, &TreePath> = HashMap::new();
-    let mut opaque: Option<&TreePath> = None;
-    for (path, found) in &upper {
-        let old = base.get(path);
+    let hides = |found: &Found| matches!(found, Found::Directory { opacity: Opacity::Opaque, .. });
+    let present: HashSet<TreePath> = match upper.iter().any(|(_, found)| hides(found)) {
+        true => upper.iter().map(|(path, _)| path.clone()).collect(),
+        false => HashSet::new(),
+    };
+    let mut changes: Vec<(TreePath, Change)> = Vec::new();
+    let mut firsts: HashMap<Inode, TreePath> = HashMap::new();
+    let mut opaque: Option<TreePath> = None;
+    for (path, found) in upper {
+        let old = base.get(&path);
         match found {
             Found::Whiteout => {
                 if old.is_some() {
-                    changes.insert(path.clone(), Change::Remove);
+                    changes.push((path, Change::Remove));
                 }
             }
             Found::Directory { meta, opacity } => {
                 // What is made in an opaque directory is opaque without being marked.
-                if opaque.is_none_or(|top| !path.starts_with(top)) {
-                    opaque = (*opacity == Opacity::Opaque).then_some(path);
+                if opaque.as_ref().is_none_or(|top| !path.starts_with(top)) {
+                    opaque = (opacity == Opacity::Opaque).then(|| path.clone());
                 }
                 let missing = |child: &TreePath| !present.contains(child);
                 if opaque.is_some() {
-                    remove_children(old, path, missing, &mut changes);
+                    remove_children(old, &path, missing, &mut changes);
                 }
-                if !old.is_some_and(|old| old.is_directory() && old.meta() == meta) {
-                    changes.put(path.clone(), Kind::Directory, meta.clone());
+                if !old.is_some_and(|old| old.is_directory() && *old.meta() == meta) {
+                    changes.push((path, Change::Put { kind: Kind::Directory, meta }));
                 }
             }
             Found::Other { kind, meta, inode } => {
                 let linked = inode.filter(|inode| changed_inodes.contains(inode));
-                if linked.is_none() && is_unchanged(old, kind, meta) {
+                if linked.is_none() && is_unchanged(old, &kind, &meta) {
                     continue;
                 }
-                let first = linked.map_or(path, |inode| *firsts.entry(inode).or_insert(path));
-                let kind =
-                    if first == path { kind.clone() } else { Kind::Hardlink { to: first.clone() } };
-                changes.put(path.clone(), kind, meta.clone());
+                let first = linked.map(|inode| firsts.entry(inode).or_insert_with(|| path.clone()));
+                let kind = match first {
+                    Some(first) if *first != path => Kind::Hardlink { to: first.clone() },
+                    Some(_) | None => kind,
+                };
+                changes.push((path, Change::Put { kind, meta }));
             }
         }
     }
+    let mut changes = Changes::from_sorted(changes);
     drop_touched(&mut changes, base);
-    let now = base.apply(&changes, &Nowhere::shared())?;
-    include_parents(&mut changes, &now);
-    Ok(changes)
+    // A directory that is not among the changes is as the base has it.
+    include_parents(&mut changes, base);
+    changes
 }
 
 /// Names of an inode stand or fall together: they all stay out only if all are as the base has them, linked.
@@ -126,11 +133,11 @@ fn remove_children(
     old: Option<&Node>,
     path: &TreePath,
     missing: impl Fn(&TreePath) -> bool,
-    changes: &mut Changes,
+    changes: &mut Vec<(TreePath, Change)>,
 ) {
     let names = old.and_then(Node::children).into_iter().flatten();
     for child in names.filter_map(|(name, _)| path.join(name)).filter(|child| missing(child)) {
-        changes.insert(child, Change::Remove);
+        changes.push((child, Change::Remove));
     }
 }
 
@@ -158,6 +165,7 @@ pub fn is_overlay_xattr(name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::digest::ContentDigest;
+    use crate::layer::Nowhere;
 
     fn path(text: &str) -> TreePath {
         TreePath::clean(text).unwrap()
@@ -203,7 +211,7 @@ mod tests {
             Change::Remove => "-".to_owned(),
             Change::Clear { .. } => "C".to_owned(),
         };
-        let changes = diff_upper(&base(), upper).unwrap();
+        let changes = diff_upper(&base(), upper);
         changes.iter().map(|(path, change)| format!("{} {path}", mark(change))).collect()
     }
 

@@ -54,7 +54,8 @@ pub fn duplicate(tree: &Tree, root: &Path, flavour: Flavour) -> Result<()> {
 
 /// Lets the kernel copy a content, holes left out; returns whether it can.
 fn copy_piece(origin: &Origin, to: &File, size: u64) -> io::Result<bool> {
-    let Some((from, start)) = origin.contents.piece(&origin.path).map_err(io::Error::other)? else {
+    let Some((from, start)) = origin.contents().piece(&origin.path()).map_err(io::Error::other)?
+    else {
         return Ok(false);
     };
     to.set_len(size)?;
@@ -93,7 +94,7 @@ fn copy_bytes(
     (to, size): (&mut File, u64),
     buffer: &mut [u8],
 ) -> Result<()> {
-    let mut from = origin.contents.open(&origin.path)?;
+    let mut from = origin.open()?;
     let mut written = 0;
     loop {
         let n = super::pack::read(&mut from, buffer, path)?;

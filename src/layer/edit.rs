@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error::{Result, misfit};
 use super::node::{LinkGroup, Node, NodeKind};
+use super::parents::include_parents;
 use super::tree::default_directory;
 use super::{Change, Changes, Kind, Metadata, Tree, TreePath};
 
@@ -28,6 +29,8 @@ pub struct Edit {
     base: Tree,
     tree: Tree,
     touched: BTreeSet<TreePath>,
+    /// Directories that were put with all that is in them.
+    whole: Vec<TreePath>,
     /// Where a directory, or whatever a lower layer has, was lost with everything in it.
     emptied: BTreeSet<TreePath>,
     recording: Recording,
@@ -44,7 +47,7 @@ impl Edit {
     pub(super) fn recording(base: Tree, recording: Recording) -> Self {
         let tree = base.clone();
         let (touched, emptied) = (BTreeSet::new(), BTreeSet::new());
-        Self { base, tree, touched, emptied, recording, base_names: None }
+        Self { base, tree, touched, whole: Vec::new(), emptied, recording, base_names: None }
     }
 
     /// Returns the tree as it is now.
@@ -73,16 +76,33 @@ impl Edit {
 
     /// Puts a node at a path, replacing what is there; a directory over a directory keeps what is in it. Missing
     /// parents become directories of root with mode 0755.
-    pub fn put(&mut self, path: &TreePath, node: Node) -> Result<()> {
+    pub fn put(&mut self, path: &TreePath, node: impl Into<Arc<Node>>) -> Result<()> {
+        let node = node.into();
         if let Some(parent) = path.parent()
             && self.tree.get(&parent).is_none()
         {
             self.mkdir_all(&parent, &default_directory())?;
         }
         self.note_loss(path, node.is_directory());
-        self.tree.put(path, node.alone(node.meta().clone()))?;
+        let node = match node.is_alone() {
+            true => node,
+            false => Arc::new(node.alone(node.meta().clone())),
+        };
+        self.tree.put(path, node)?;
         self.touched.insert(path.clone());
         Ok(())
+    }
+
+    /// Puts a directory of another tree with all that is in it where nothing is, if there is a directory above; returns
+    /// whether there is. No file in it may have several names, which would be others here.
+    pub fn put_whole(&mut self, path: &TreePath, node: &Arc<Node>) -> Result<bool> {
+        let parent = path.parent().and_then(|parent| self.tree.get(&parent));
+        let fits = self.tree.get(path).is_none() && parent.is_some_and(Node::is_directory);
+        if fits {
+            self.tree.put(path, Arc::clone(node))?;
+            self.whole.push(path.clone());
+        }
+        Ok(fits)
     }
 
     /// Removes a path with everything beneath it and returns whether there was anything.
@@ -128,7 +148,7 @@ impl Edit {
     pub fn set_metadata(&mut self, path: &TreePath, meta: &Metadata) -> Result<()> {
         let node = self.tree.shared(path).ok_or_else(|| misfit(path, "does not exist"))?;
         if node.is_directory() {
-            self.tree.put(path, Node::directory(meta.clone()))?;
+            self.tree.put(path, Arc::new(Node::directory(meta.clone())))?;
             self.touched.insert(path.clone());
             return Ok(());
         }
@@ -136,7 +156,7 @@ impl Edit {
         Node::changed(&mut node).meta = meta.clone();
         let names = group.map_or_else(|| vec![path.clone()], |group| self.tree.names_of(&group));
         for name in names {
-            self.tree.put(&name, Node::clone(&node))?;
+            self.tree.put(&name, Arc::clone(&node))?;
             self.touched.insert(name);
         }
         Ok(())
@@ -145,15 +165,15 @@ impl Edit {
     /// Gives all names of files with several names new metadata, in one pass over the tree.
     pub(super) fn describe_groups(&mut self, groups: &HashMap<LinkGroup, Metadata>) -> Result<()> {
         let described = |(path, node): (TreePath, &Node)| {
-            let mut node = Arc::new(node.clone());
             let meta = groups.get(node.group()?)?;
+            let mut node = Arc::new(node.clone());
             Node::changed(&mut node).meta = meta.clone();
             Some((path, node))
         };
         let walk = self.tree.walk(&TreePath::root());
         let described: Vec<_> = walk.filter_map(described).collect();
         for (path, node) in described {
-            self.tree.put(&path, Node::clone(&node))?;
+            self.tree.put(&path, node)?;
             self.touched.insert(path);
         }
         Ok(())
@@ -197,35 +217,44 @@ impl Edit {
 
     /// Returns the tree and how it differs from the base.
     pub fn finish(mut self) -> (Tree, Changes) {
-        let mut changes = Changes::new();
         let mut firsts: HashMap<LinkGroup, TreePath> = HashMap::new();
-        for path in &self.touched {
-            if let Some(change) = self.change_of(path, &mut firsts) {
-                changes.insert(path.clone(), change);
-            }
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let whole = std::mem::take(&mut self.whole);
+        let mut change = |path: TreePath| Some((self.change_of(&path, &mut firsts)?, path));
+        let in_whole = || whole.iter().flat_map(|top| self.tree.walk(top)).map(|(path, _)| path);
+        // A list that grows would leave holes of its former sizes.
+        let mut changed = Vec::with_capacity(touched.len() + in_whole().count());
+        for (change, path) in touched.chain(in_whole()).filter_map(&mut change) {
+            changed.push((path, change));
         }
+        let mut changes = Changes::from_sorted(changed);
         if self.recording == Recording::Step {
+            let mut lost = Vec::new();
             for path in &self.emptied {
                 if let (Some(base), Some(now)) = (self.base.get(path), self.tree.get(path)) {
-                    record_losses(path, (base, now), &mut changes);
+                    record_losses(path, (base, now), &mut lost);
                 }
             }
+            changes.extend(lost.into_iter().map(|path| (path, Change::Remove)));
             for path in drop_touched(&mut changes, &self.base) {
                 let old = self.base.get(&path).map(|old| Node::directory(old.meta().clone()));
-                drop(old.map(|old| self.tree.put(&path, old)));
+                drop(old.map(|old| self.tree.put(&path, Arc::new(old))));
             }
         }
         include_parents(&mut changes, &self.tree);
-        self.name_groups(firsts);
+        self.name_groups(firsts, &changes);
         (self.tree, changes)
     }
 
     /// Names each group after its first name, as whoever applies the changes will, so that the identities agree.
-    fn name_groups(&mut self, mut firsts: HashMap<LinkGroup, TreePath>) {
+    fn name_groups(&mut self, mut firsts: HashMap<LinkGroup, TreePath>, changes: &Changes) {
         firsts.retain(|group, first| group.first() != first);
         let named: HashMap<_, _> =
             firsts.into_iter().map(|(group, first)| (group, LinkGroup::new(first))).collect();
-        for path in &self.touched {
+        if named.is_empty() {
+            return;
+        }
+        for (path, _) in changes {
             let group = self.tree.get(path).and_then(Node::group);
             if let Some(group) = group.and_then(|group| named.get(group)) {
                 self.tree.regroup(path, group);
@@ -284,14 +313,14 @@ impl Edit {
 }
 
 /// Records what directories of the base have and their successors do not.
-fn record_losses(path: &TreePath, (base, now): (&Node, &Node), changes: &mut Changes) {
+fn record_losses(path: &TreePath, (base, now): (&Node, &Node), lost: &mut Vec<TreePath>) {
     let (Some(before), Some(after)) = (base.children(), now.children()) else { return };
     for (name, old) in before {
         let Some(path) = path.join(name) else { continue };
         match after.get(name) {
-            None => drop(changes.insert(path, Change::Remove)),
+            None => lost.push(path),
             Some(new) if Arc::ptr_eq(old, new) => {}
-            Some(new) => record_losses(&path, (old, new), changes),
+            Some(new) => record_losses(&path, (old, new), lost),
         }
     }
 }
@@ -313,26 +342,9 @@ pub(super) fn drop_touched(changes: &mut Changes, base: &Tree) -> Vec<TreePath> 
             false => follows = Some(path),
         }
     }
-    for path in &touched {
-        changes.take(path);
-    }
+    touched.reverse();
+    changes.retain(|path| touched.binary_search(path).is_err());
     touched
-}
-
-/// Adds every directory above a change, except the root, with the metadata it has in `tree`.
-pub(super) fn include_parents(changes: &mut Changes, tree: &Tree) {
-    let paths: Vec<TreePath> = changes.iter().map(|(path, _)| path.clone()).collect();
-    for path in paths {
-        let mut above = path.parent();
-        while let Some(parent) = above.filter(|parent| !parent.is_root()) {
-            if changes.get(&parent).is_some() {
-                break;
-            }
-            let meta = tree.get(&parent).map_or_else(default_directory, |node| node.meta().clone());
-            changes.put(parent.clone(), Kind::Directory, meta);
-            above = parent.parent();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -347,7 +359,7 @@ mod tests {
 
     fn node(text: &str) -> Node {
         let kind = Kind::File { size: 1, content: ContentDigest::of(text.as_bytes()) };
-        let origin = || Origin { contents: Nowhere::shared(), path: path(text) };
+        let origin = || Origin::new(Nowhere::shared(), &path(text));
         Node::of(&kind, Metadata::default(), origin).unwrap()
     }
 

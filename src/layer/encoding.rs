@@ -11,12 +11,16 @@
 //! doubles as their id. Decoding trusts nothing: it allocates in proportion to the bytes that are there, and what
 //! it accepts is sorted and has harmless paths.
 
+use std::io::{self, Write};
+
 use super::error::{LayerError, Result};
 use super::{Change, Changes, Kind, Metadata, Timestamp, TreePath, Xattrs};
-use crate::digest::ContentDigest;
+use crate::digest::{ContentDigest, ContentHasher};
 
 const DOMAIN: &[u8] = b"kiln.changes.1\n";
 const CHECKSUM: usize = 32;
+/// So much is in memory at once of what is written or hashed.
+const PIECE: usize = 64 << 10;
 
 const REMOVE: u8 = 0;
 const CLEAR: u8 = 1;
@@ -36,9 +40,33 @@ impl Changes {
         out
     }
 
+    /// Writes the encoding, which is never in memory as a whole.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut hasher = ContentHasher::new();
+        self.encode_pieces(|piece| {
+            hasher.update(piece);
+            out.write_all(piece)
+        })?;
+        out.write_all(hasher.content().as_bytes())
+    }
+
+    /// Returns the digest of the whole encoding, with its checksum.
+    pub fn digest_of_encoding(&self) -> ContentDigest {
+        let mut digest = Digesting(ContentHasher::new());
+        // It takes whatever comes.
+        let _ = self.write(&mut digest);
+        digest.0.content()
+    }
+
     /// Returns the digest of the encoding: equal for changes that are equal in everything, times included.
     pub fn id(&self) -> ContentDigest {
-        ContentDigest::of(&self.encode_body())
+        let mut hasher = ContentHasher::new();
+        // It takes whatever comes.
+        let _ = self.encode_pieces(|piece| {
+            hasher.update(piece);
+            Ok(())
+        });
+        hasher.content()
     }
 
     /// Reads what [`Changes::encode`] wrote.
@@ -52,8 +80,28 @@ impl Changes {
         decode_entries(&mut Bytes(rest)).ok_or(LayerError::Corrupt("malformed entry"))
     }
 
+    /// Reads what [`Changes::encode`] wrote one by one; whatever is no encoding ends it early.
+    pub fn each(bytes: &[u8]) -> impl Iterator<Item = (TreePath, Change)> {
+        let body =
+            bytes.len().checked_sub(CHECKSUM).and_then(|end| bytes[..end].strip_prefix(DOMAIN));
+        let mut bytes = Bytes(body.unwrap_or_default());
+        let left = bytes.number().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        Entries { bytes, left, last: TreePath::root(), any: false }
+    }
+
     fn encode_body(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + 80 * self.len());
+        let mut body = Vec::with_capacity(64 + 80 * self.len());
+        // It takes whatever comes.
+        let _ = self.encode_pieces(|piece| {
+            body.extend_from_slice(piece);
+            Ok(())
+        });
+        body
+    }
+
+    /// Hands on the encoding up to its checksum piece by piece.
+    fn encode_pieces(&self, mut hand_on: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut out = Vec::with_capacity(2 * PIECE);
         out.extend_from_slice(DOMAIN);
         number(&mut out, self.len() as u64);
         let mut last: &[u8] = &[];
@@ -64,8 +112,25 @@ impl Changes {
             string(&mut out, &bytes[shared..]);
             encode_change(&mut out, change);
             last = bytes;
+            if out.len() >= PIECE {
+                hand_on(&out)?;
+                out.clear();
+            }
         }
-        out
+        hand_on(&out)
+    }
+}
+
+struct Digesting(ContentHasher);
+
+impl Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -188,15 +253,43 @@ fn decode_entries(bytes: &mut Bytes<'_>) -> Option<Changes> {
     let count = usize::try_from(bytes.number()?).ok()?;
     // An entry has three bytes at least, so a wrong count cannot make this allocate without end.
     let mut pairs: Vec<(TreePath, Change)> = Vec::with_capacity(count.min(bytes.0.len() / 3));
-    for _ in 0..count {
-        let path = decode_path(bytes, pairs.last().map_or(&[], |(path, _)| path.as_bytes()))?;
-        if pairs.last().is_some_and(|(last, _)| *last >= path) {
+    let mut entries =
+        Entries { bytes: Bytes(bytes.0), left: count, last: TreePath::root(), any: false };
+    pairs.extend(&mut entries);
+    (pairs.len() == count && entries.bytes.0.is_empty()).then(|| Changes::from_sorted(pairs))
+}
+
+/// The entries that are left; ends at the first one that is none, or out of order.
+struct Entries<'a> {
+    bytes: Bytes<'a>,
+    left: usize,
+    last: TreePath,
+    any: bool,
+}
+
+impl Entries<'_> {
+    fn entry(&mut self) -> Option<(TreePath, Change)> {
+        let path = decode_path(&mut self.bytes, self.last.as_bytes())?;
+        if self.any && self.last >= path {
             return None;
         }
-        let change = decode_change(bytes)?;
-        pairs.push((path, change));
+        self.any = true;
+        self.last.clone_from(&path);
+        Some((path, decode_change(&mut self.bytes)?))
     }
-    bytes.0.is_empty().then(|| Changes::from_sorted(pairs))
+}
+
+impl Iterator for Entries<'_> {
+    type Item = (TreePath, Change);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let entry = self.entry();
+        if entry.is_none() {
+            self.left = 0;
+        }
+        entry
+    }
 }
 
 fn decode_path(bytes: &mut Bytes<'_>, last: &[u8]) -> Option<TreePath> {
@@ -293,6 +386,12 @@ mod tests {
         let bytes = changes.encode();
         assert_eq!(Changes::decode(&bytes).unwrap(), changes);
         assert_eq!(changes.id().as_bytes()[..], bytes[bytes.len() - CHECKSUM..]);
+        assert_eq!(changes.digest_of_encoding(), ContentDigest::of(&bytes));
+        assert!(Changes::each(&bytes).eq(changes.clone()));
+        assert!(Changes::each(&bytes[..bytes.len() - 50]).count() < changes.len());
+        let mut written = Vec::new();
+        changes.write(&mut written).unwrap();
+        assert_eq!(written, bytes);
         let mut later = changes.clone();
         later.put(path("pipe"), Kind::Fifo, Metadata::default());
         assert_ne!(later.id(), changes.id());

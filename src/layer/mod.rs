@@ -30,14 +30,15 @@ mod materialise;
 mod measure;
 mod node;
 mod pack;
+mod parents;
 mod path;
 mod reader;
 mod sparse;
 mod tree;
 mod unpack;
 pub mod whiteout;
+mod xattrs;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -56,15 +57,13 @@ pub use error::{LayerError, Result, check_depth};
 pub use materialise::materialise;
 pub use measure::file_bytes;
 pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
-pub use pack::{PackOptions, file_offsets, pack, packed_size};
+pub use pack::{PackOptions, pack, packed_size};
 pub use path::TreePath;
 pub use tree::{LastLink, Tree, Walk};
 pub use unpack::{begins_archive, is_archive, read_archive, unpack};
+pub use xattrs::Xattrs;
 
 use crate::digest::ContentDigest;
-
-/// Extended attributes by name, e.g. `security.capability`.
-pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -153,7 +152,7 @@ pub enum Change {
 
 /// What a step did: at most one change a path, sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes(BTreeMap<TreePath, Change>);
+pub struct Changes(Vec<(TreePath, Change)>);
 
 /// Where the contents of the files of some changes or tree can be read.
 pub trait Contents: Send + Sync {

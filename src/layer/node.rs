@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use super::{Contents, Kind, Metadata, TreePath};
@@ -14,12 +15,58 @@ use crate::digest::{ContentDigest, ContentHasher};
 pub type Children = BTreeMap<Arc<[u8]>, Arc<Node>>;
 
 /// Where the bytes of a regular file are.
+///
+/// Files of one directory share where that is, and a file its name with the directory of a tree that it has it from.
 #[derive(Clone)]
 pub struct Origin {
-    /// Who can open it.
-    pub contents: Arc<dyn Contents>,
-    /// Under which path.
-    pub path: TreePath,
+    place: Arc<Place>,
+    name: Arc<[u8]>,
+}
+
+struct Place {
+    contents: Arc<dyn Contents>,
+    directory: TreePath,
+}
+
+impl Origin {
+    /// Makes one of who can open a file, and under which path.
+    pub fn new(contents: Arc<dyn Contents>, path: &TreePath) -> Self {
+        let directory = path.parent().unwrap_or_default();
+        let name = path.name().unwrap_or_default().into();
+        Self { place: Arc::new(Place { contents, directory }), name }
+    }
+
+    /// Makes one of another file of the same contents, which may have the name that `alike` has.
+    pub(super) fn beside(&self, path: &TreePath, alike: &Self) -> Self {
+        let name = path.name().unwrap_or_default();
+        let name = match *alike.name == *name {
+            true => Arc::clone(&alike.name),
+            false => name.into(),
+        };
+        let place = match path.is_in(&self.place.directory) {
+            true => Arc::clone(&self.place),
+            false => Arc::new(Place {
+                contents: Arc::clone(self.contents()),
+                directory: path.parent().unwrap_or_default(),
+            }),
+        };
+        Self { place, name }
+    }
+
+    /// Returns who can open the file.
+    pub fn contents(&self) -> &Arc<dyn Contents> {
+        &self.place.contents
+    }
+
+    /// Returns under which path.
+    pub fn path(&self) -> TreePath {
+        self.place.directory.join(&self.name).unwrap_or_default()
+    }
+
+    /// Opens the file from its beginning.
+    pub fn open(&self) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
+        self.contents().open(&self.path())
+    }
 }
 
 /// What the names of one hard-linked file share. Two are equal if they are the very same group, not if they look
@@ -95,7 +142,8 @@ pub struct Node {
     pub(super) kind: NodeKind,
     pub(super) meta: Metadata,
     pub(super) group: Option<LinkGroup>,
-    identity: OnceLock<ContentDigest>,
+    /// Of a directory; what a file is takes no longer to hash than to look up, and there are many.
+    identity: OnceLock<Box<ContentDigest>>,
 }
 
 impl Node {
@@ -178,6 +226,14 @@ impl Node {
         self.children().is_some()
     }
 
+    /// Returns the name by which a directory is to know the node: the one that its origin has, if they are the same.
+    pub(super) fn named(&self, name: &[u8]) -> Arc<[u8]> {
+        match &self.kind {
+            NodeKind::File { origin, .. } if *origin.name == *name => Arc::clone(&origin.name),
+            _ => name.into(),
+        }
+    }
+
     /// Returns a copy to be put elsewhere: without children and without other names.
     #[must_use]
     pub fn alone(&self, meta: Metadata) -> Self {
@@ -191,10 +247,13 @@ impl Node {
     /// Returns the digest of everything that a container could see of the node and of what is beneath it, except
     /// its own name and modification times.
     pub fn identity(&self) -> ContentDigest {
-        if self.is_directory() && self.identity.get().is_none() {
+        if !self.is_directory() {
+            return self.compute_identity();
+        }
+        if self.identity.get().is_none() {
             self.identify_below();
         }
-        *self.identity.get_or_init(|| self.compute_identity())
+        **self.identity.get_or_init(|| Box::new(self.compute_identity()))
     }
 
     /// Computes the identities of directories from the deepest up to this one: each asks for those in it, and a tree can
@@ -207,7 +266,7 @@ impl Node {
             let children = node.children().into_iter().flatten();
             open.extend(children.map(|(_, child)| &**child).filter(is_open));
             if open.len() == before {
-                node.identity.get_or_init(|| node.compute_identity());
+                node.identity.get_or_init(|| Box::new(node.compute_identity()));
                 open.pop();
             }
         }
@@ -218,6 +277,23 @@ impl Node {
         let node = Arc::make_mut(node);
         node.identity.take();
         node
+    }
+
+    /// Returns whether it or something beneath it was made with several names.
+    pub fn has_links(&self) -> bool {
+        let mut open = vec![self];
+        while let Some(node) = open.pop() {
+            if node.group.is_some() {
+                return true;
+            }
+            open.extend(node.children().into_iter().flatten().map(|(_, child)| &**child));
+        }
+        false
+    }
+
+    /// Returns whether it can be put elsewhere as it is, see [`Node::alone`].
+    pub(super) const fn is_alone(&self) -> bool {
+        !self.is_directory() && self.group.is_none()
     }
 
     fn compute_identity(&self) -> ContentDigest {

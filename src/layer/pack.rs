@@ -6,10 +6,10 @@
 //!
 //! Of extended attributes only `security.capability` is written, as BuildKit does.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use super::batch::{is_small, small_files};
+use super::contents::Offsets;
 use super::error::{LayerError, Result, misfit};
 use super::header::{BLOCK, Header, padding};
 use super::whiteout::{OPAQUE, PREFIX};
@@ -56,14 +56,9 @@ pub fn pack(
 }
 
 /// Returns where in the tar that [`pack`] makes each regular file's content begins, and its size.
-pub fn file_offsets(
-    changes: &Changes,
-    options: &PackOptions,
-) -> Result<HashMap<TreePath, (u64, u64)>> {
-    let mut offsets = HashMap::new();
-    lay_out(changes, options, |path, at, size| {
-        offsets.insert(path.clone(), (at, size));
-    })?;
+pub(super) fn file_offsets(changes: &Changes, options: &PackOptions) -> Result<Offsets> {
+    let mut offsets = Offsets::with_room(changes);
+    lay_out(changes, options, |path, at, size| offsets.push(path, at, size))?;
     Ok(offsets)
 }
 

@@ -48,7 +48,8 @@ impl TreePath {
         let harmless = !matches!(name, b"" | b"." | b"..")
             && !name.iter().any(|byte| matches!(byte, b'/' | 0));
         harmless.then(|| {
-            let mut path = self.0.clone();
+            let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());
+            path.extend_from_slice(&self.0);
             if !path.is_empty() {
                 path.push(b'/');
             }
@@ -79,6 +80,12 @@ impl TreePath {
         }
         let cut = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         Some(Self(self.0[..cut].to_vec()))
+    }
+
+    /// Returns whether this is the path of something in a directory, and not deeper.
+    pub fn is_in(&self, directory: &TreePath) -> bool {
+        let cut = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        !self.is_root() && self.0[..cut] == directory.0
     }
 
     /// Returns the last component; `None` for the root.
@@ -112,6 +119,14 @@ impl TreePath {
         }
     }
 
+    /// Compares the bytes of two paths.
+    pub(super) fn compare(one: &[u8], other: &[u8]) -> Ordering {
+        // A slash sorts before every other byte of a name (NUL cannot occur), which orders by component.
+        let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        let differ = one.iter().zip(other).find(|(a, b)| a != b);
+        differ.map_or_else(|| one.len().cmp(&other.len()), |(a, b)| rank(a).cmp(&rank(b)))
+    }
+
     /// Returns the bytes, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -125,10 +140,7 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        // A slash sorts before every other byte of a name (NUL cannot occur), which orders by component.
-        let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        let differ = self.0.iter().zip(&other.0).find(|(a, b)| a != b);
-        differ.map_or_else(|| self.0.len().cmp(&other.0.len()), |(a, b)| rank(a).cmp(&rank(b)))
+        Self::compare(&self.0, &other.0)
     }
 }
 
@@ -179,5 +191,8 @@ mod tests {
         assert_eq!(path("a/b").parent(), Some(path("a")));
         assert_eq!(path("a").parent(), Some(TreePath::root()));
         assert_eq!(path("a").join("../x"), None);
+        assert!(path("a/b").is_in(&path("a")) && path("a").is_in(&path("")));
+        assert!(!path("ab/c").is_in(&path("a")) && !path("a/b/c").is_in(&path("a")));
+        assert!(!path("").is_in(&path("")) && !path("a/b").is_in(&path("")));
     }
 }

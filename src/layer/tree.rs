@@ -64,7 +64,8 @@ impl Tree {
         self.shared(path).map(Arc::as_ref)
     }
 
-    pub(super) fn shared(&self, path: &TreePath) -> Option<&Arc<Node>> {
+    /// Returns what is at a path, following no links, to be put elsewhere too.
+    pub fn shared(&self, path: &TreePath) -> Option<&Arc<Node>> {
         path.components().try_fold(&self.root, |node, name| node.children()?.get(name))
     }
 
@@ -77,7 +78,7 @@ impl Tree {
     pub fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         let fail = PathError::of("open", path.as_path());
         match self.get(path).map(Node::body) {
-            Some(NodeKind::File { origin, .. }) => origin.contents.open(&origin.path),
+            Some(NodeKind::File { origin, .. }) => origin.open(),
             Some(_) => Err(fail(io::ErrorKind::InvalidInput)),
             None => Err(fail(io::ErrorKind::NotFound)),
         }
@@ -126,19 +127,26 @@ impl Tree {
     pub fn apply(&self, changes: &Changes, contents: &Arc<dyn Contents>) -> Result<Self> {
         let mut tree = self.clone();
         let mut links: Vec<(&TreePath, &TreePath)> = Vec::new();
+        let mut origin: Option<Origin> = None;
         for (path, change) in changes {
             match change {
                 Change::Put { kind: Kind::Hardlink { to }, .. } => links.push((path, to)),
                 Change::Put { kind, meta } => {
-                    let origin = || Origin { contents: contents.clone(), path: path.clone() };
+                    let origin = || {
+                        let made = match &origin {
+                            Some(last) => last.beside(path, last),
+                            None => Origin::new(contents.clone(), path),
+                        };
+                        origin.insert(made).clone()
+                    };
                     if let Some(node) = Node::of(kind, meta.clone(), origin) {
-                        tree.put(path, node)?;
+                        tree.put(path, Arc::new(node))?;
                     }
                 }
                 Change::Remove => drop(tree.remove(path)?),
                 Change::Clear { meta } => {
                     tree.remove(path)?;
-                    tree.put(path, Node::directory(meta.clone()))?;
+                    tree.put(path, Arc::new(Node::directory(meta.clone())))?;
                 }
             }
         }
@@ -150,22 +158,47 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Returns the tree with the files of some changes, which it has, read from `contents` from now on.
+    pub fn read_from(mut self, changes: &Changes, contents: &Arc<dyn Contents>) -> Result<Self> {
+        let mut last: Option<Origin> = None;
+        for (path, change) in changes {
+            let Change::Put { kind: Kind::File { .. } | Kind::Hardlink { .. }, .. } = change else {
+                continue;
+            };
+            // A link is read as the file that it is another name of.
+            let path_there = match change {
+                Change::Put { kind: Kind::Hardlink { to }, .. } => to,
+                _ => path,
+            };
+            let children = self.children_of_parent(path)?;
+            let Some(node) = path.name().and_then(|name| children.get_mut(name)) else { continue };
+            if let NodeKind::File { origin, .. } = &mut Node::changed(node).kind {
+                let made = match &last {
+                    Some(last) => last.beside(path_there, origin),
+                    None => Origin::new(contents.clone(), path_there),
+                };
+                *origin = last.insert(made).clone();
+            }
+        }
+        Ok(self)
+    }
+
     /// Puts a node at a path, replacing what is there; a directory over a directory keeps what is in it.
-    pub(super) fn put(&mut self, path: &TreePath, node: Node) -> Result<()> {
+    pub(super) fn put(&mut self, path: &TreePath, node: Arc<Node>) -> Result<()> {
         let Some(name) = path.name() else {
             if !node.is_directory() {
                 return Err(misfit(path, "cannot be anything but a directory"));
             }
-            Node::changed(&mut self.root).meta = node.meta;
+            Node::changed(&mut self.root).meta = node.meta.clone();
             return Ok(());
         };
         let children = self.children_of_parent(path)?;
         match children.get_mut(name) {
             Some(old) if old.is_directory() && node.is_directory() => {
-                Node::changed(old).meta = node.meta;
+                Node::changed(old).meta = node.meta.clone();
             }
-            Some(old) => *old = Arc::new(node),
-            None => drop(children.insert(name.into(), Arc::new(node))),
+            Some(old) => *old = node,
+            None => drop(children.insert(node.named(name), node)),
         }
         Ok(())
     }

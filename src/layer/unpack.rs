@@ -51,7 +51,7 @@ pub fn unpack(
 /// Reads an archive into a tree, its contents to the end of `spool`. Names of whiteouts mean nothing.
 pub fn read_archive(input: impl Read, spool: &mut File, limits: Limits) -> Result<Tree> {
     let spooled = |error| LayerError::Write(error);
-    let contents = Arc::new(Spool(spool.try_clone().map_err(spooled)?));
+    let contents = Arc::new(Spool(Arc::new(spool.try_clone().map_err(spooled)?)));
     let end = spool.seek(SeekFrom::End(0)).map_err(spooled)?;
     let sink = Sink::Spool { file: spool, end, contents };
     let edit = Edit::new(Tree::empty());
@@ -153,7 +153,7 @@ impl Sink<'_> {
             }
             (Self::Spool { end, contents, .. }, _) => {
                 let contents: Arc<dyn Contents> = contents.clone();
-                Ok(Some(Origin { contents, path: Spool::address(*end - size, size) }))
+                Ok(Some(Origin::new(contents, &Spool::address(*end - size, size))))
             }
             (Self::Directory(_), None) => Ok(None),
         }
@@ -161,7 +161,7 @@ impl Sink<'_> {
 }
 
 /// Contents one after the other in a file. Their paths are addresses: `offset/size`.
-pub(super) struct Spool(File);
+pub(super) struct Spool(Arc<File>);
 
 impl Spool {
     fn address(offset: u64, size: u64) -> TreePath {
@@ -173,7 +173,7 @@ impl Contents for Spool {
     fn open(&self, path: &TreePath) -> crate::fs::Result<Box<dyn Read + Send + '_>> {
         let numbers = path.components().map(|part| std::str::from_utf8(part).ok()?.parse().ok());
         match numbers.collect::<Option<Vec<u64>>>().as_deref() {
-            Some(&[offset, left]) => Ok(Box::new(Part { file: &self.0, offset, left })),
+            Some(&[offset, left]) => Ok(Box::new(Part { file: Arc::clone(&self.0), offset, left })),
             _ => Err(PathError::of("open", path.as_path())(io::ErrorKind::NotFound)),
         }
     }

@@ -108,7 +108,7 @@ impl Snapshotter for Copied {
         owned: &[Owned],
     ) -> Result<(LayerId, Changes)> {
         let changes =
-            diff_upper(base.tree, found(base, &workspace, (owned, &snapshots.canceled_by()))?)?;
+            diff_upper(base.tree, found(base, &workspace, (owned, &snapshots.canceled_by()))?);
         // The directory is no layer's, and none that an overlay could use is needed here.
         let contents = DirectoryContents::open(&workspace.upper.files)?;
         let layer = snapshots.commit_packed(&changes, &contents)?;

@@ -138,6 +138,10 @@ pub type Result<T> = std::result::Result<T, SnapshotError>;
 pub struct LayerId(ContentDigest);
 
 impl LayerId {
+    fn of(changes: &Changes) -> Self {
+        Self(changes.digest_of_encoding())
+    }
+
     /// Parses the name that [`LayerId::name`] gave.
     pub fn parse(name: &str) -> Result<Self> {
         ContentDigest::from_hex(name)
@@ -204,20 +208,20 @@ impl<'a> Snapshots<'a> {
         self.store.snapshot_dir(&id.name())
     }
 
+    /// Reads the encoding of what a layer changes.
+    pub fn encoded(&self, id: LayerId) -> Result<Vec<u8>> {
+        Ok(fs::read(&self.dir(id).join("changes"))?)
+    }
+
     /// Reads what a layer changes.
     pub fn changes(&self, id: LayerId) -> Result<Changes> {
-        let bytes = fs::read(&self.dir(id).join("changes"))?;
-        Ok(Changes::decode(&bytes)?)
+        Ok(Changes::decode(&self.encoded(id)?)?)
     }
 
     /// Reads a layer.
     pub fn load(&self, id: LayerId) -> Result<StoredLayer> {
         let changes = self.changes(id)?;
         let contents = self.contents(id, &changes)?;
-        let contents = match self.cancel {
-            Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
-            None => contents,
-        };
         Ok(StoredLayer { changes: Arc::new(changes), contents })
     }
 
@@ -230,16 +234,24 @@ impl<'a> Snapshots<'a> {
     /// Returns where a layer's files can be read: its directory if there is one, else its tar, which then was packed
     /// here. That of a layer from elsewhere may have its files in another order.
     pub fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
-        match DirectoryContents::open(&self.dir(id).join("fs")) {
-            Ok(contents) => return Ok(Arc::new(contents)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+        let contents = self.files(id, changes)?;
+        Ok(match self.cancel {
+            Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
+            None => contents,
+        })
+    }
+
+    fn files(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+        // A build has hundreds of layers: none is opened before something is read from it.
+        let (directory, reopened) = (self.dir(id).join("fs"), Arc::clone(self.store.reopened()));
+        if directory.is_dir() {
+            return Ok(Arc::new(DirectoryContents::reopened(directory, reopened)));
         }
         if let Some(diff_id) = self.known_diff_id(id)? {
             let blob = Digest::from_bytes(*diff_id.as_bytes());
             if self.store.blob_size(&blob).is_some() {
-                let file = self.store.open_blob(&blob)?;
-                return Ok(Arc::new(TarContents::of_pack(file, changes, &PackOptions::default())?));
+                let tar = (self.store.blob_path(&blob), reopened);
+                return Ok(Arc::new(TarContents::reopened(tar, changes, &PackOptions::default())?));
             }
         }
         Err(SnapshotError::Missing(id))
@@ -261,8 +273,7 @@ impl<'a> Snapshots<'a> {
         files: Option<&Path>,
         diff_id: Option<DiffId>,
     ) -> Result<LayerId> {
-        let encoded = changes.encode();
-        let id = LayerId(ContentDigest::of(&encoded));
+        let id = LayerId::of(changes);
         let place = self.dir(id);
         if self.store.has_snapshot(&id.name()) {
             self.add_missing(id, files, diff_id)?;
@@ -275,7 +286,10 @@ impl<'a> Snapshots<'a> {
         if let Some(diff_id) = diff_id {
             write(&made.join("diff-id"), diff_id.to_string().as_bytes())?;
         }
-        write(&made.join("changes"), &encoded)?;
+        let record = made.join("changes");
+        let fail = PathError::of("write", &record);
+        let mut file = std::fs::File::create_new(&record).map_err(&fail)?;
+        changes.write(&mut file).map_err(&fail)?;
         let put = || std::fs::rename(&made, &place);
         match self.store.place(&format!("snapshots/{}", id.name()), put) {
             Ok(()) => Ok(id),
@@ -358,7 +372,7 @@ impl<'a> Snapshots<'a> {
 
     /// Returns a directory that holds what `changes` put, kept as a layer of its own and written only once.
     pub fn keep_directory(&self, changes: &Changes, contents: &dyn Contents) -> Result<PathBuf> {
-        let id = LayerId(ContentDigest::of(&changes.encode()));
+        let id = LayerId::of(changes);
         let place = self.dir(id).join("fs");
         if !self.store.has_snapshot(&id.name()) || !place.exists() {
             let made = self.store.scratch_dir()?;

@@ -28,7 +28,7 @@ impl Snapshotter for Overlaid {
         let files = &workspace.upper.files;
         let found = workspace.upper.read(base.tree, owned, &snapshots.canceled_by())?;
         let leftovers = Leftovers::of(&found);
-        let changes = diff_upper(base.tree, found)?;
+        let changes = diff_upper(base.tree, found);
         leftovers.reduce(files, &changes)?;
         let layer = snapshots.commit_directory(&changes, files, None)?;
         workspace.discard();

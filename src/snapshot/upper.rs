@@ -9,7 +9,6 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
@@ -22,6 +21,7 @@ use crate::layer::{
     TreePath, Xattrs, check_depth, is_overlay_xattr,
 };
 use crate::ownership::{ATTRIBUTE, Device, Origin, Owned, Ownership};
+use crate::parallel;
 use crate::store::Store;
 
 /// A writable directory with its overlay work directory.
@@ -87,7 +87,9 @@ impl Upper {
             walk.directory(&directory)?;
         }
         let Walk { mut found, files, .. } = walk;
-        let digests = hash_all(&self.files, (&files, &found), cancel)?;
+        let digests = of_files(&files, |index, buffer| {
+            hash_file(&self.files.join(found[*index].0.as_path()), buffer, cancel)
+        })?;
         for (index, digest) in files.iter().zip(digests) {
             if let Found::Other { kind: Kind::File { content, .. }, .. } = &mut found[*index].1 {
                 *content = digest;
@@ -330,52 +332,30 @@ pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
     Ok(found)
 }
 
-/// Hashes files on all cores; results are in the order of `files`.
-fn hash_all(
-    root: &Path,
-    (files, found): (&[usize], &[(TreePath, Found)]),
+/// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
+pub fn hash_files<P: AsRef<Path> + Sync>(
+    paths: &[P],
     cancel: &Cancel,
 ) -> Result<Vec<ContentDigest>> {
-    let paths: Vec<PathBuf> =
-        files.iter().map(|index| root.join(found[*index].0.as_path())).collect();
-    hash_files(&paths, cancel)
+    of_files(paths, |path, buffer| hash_file(path.as_ref(), buffer, cancel))
 }
 
-/// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
-pub fn hash_files(paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<ContentDigest>> {
+/// Reads files on all cores, each with a buffer that may hold anything; results are in the order of `files`.
+pub fn of_files<T: Sync, R: Send, E: Send>(
+    files: &[T],
+    read: impl Fn(&T, &mut [u8]) -> std::result::Result<R, E> + Sync,
+) -> std::result::Result<Vec<R>, E> {
     const BATCH: usize = 64;
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, ContentDigest)>> {
-        let mut done = Vec::new();
+    let batches: Vec<&[T]> = files.chunks(BATCH).collect();
+    let done = parallel::map(parallel::processors(), &batches, |batch| {
         let mut buffer = vec![0; 256 << 10];
-        loop {
-            let start = next.fetch_add(BATCH, Ordering::Relaxed);
-            if start >= paths.len() {
-                return Ok(done);
-            }
-            for (index, path) in paths.iter().enumerate().skip(start).take(BATCH) {
-                done.push((index, hash_file(path, &mut buffer, cancel)?));
-            }
-        }
-    };
-    let threads = crate::parallel::processors().min(paths.len() / BATCH + 1);
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut results = vec![work()];
-        results
-            .extend(others.into_iter().map(|other| other.join().expect("hashing does not panic")));
-        results
-    });
-    let mut digests = vec![ContentDigest::from_bytes([0; 32]); paths.len()];
-    for result in results {
-        for (index, digest) in result? {
-            digests[index] = digest;
-        }
-    }
-    Ok(digests)
+        batch.iter().map(|file| read(file, &mut buffer)).collect::<std::result::Result<Vec<R>, E>>()
+    })?;
+    Ok(done.into_iter().flatten().collect())
 }
 
-fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentDigest> {
+/// Hashes a file, with a buffer that may hold anything.
+pub fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentDigest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::of("read", path))?;
     let mut file = std::fs::File::from(file);

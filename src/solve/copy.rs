@@ -5,6 +5,7 @@
 //! into which another's contents are copied takes over that one's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::error::StepError;
 use super::select::{Filter, FilterState, Found, Verdict, path_of};
@@ -29,6 +30,11 @@ impl Rules<'_> {
         let mode = self.chmod.and_then(Chmod::octal).map_or(0o755, |mode| mode & 0o777);
         let (uid, gid) = self.owner.unwrap_or_default();
         Metadata { mode, uid, gid, mtime: self.now, ..Metadata::default() }
+    }
+
+    /// Whether everything is copied as it is.
+    fn keeps_all(&self) -> bool {
+        self.owner.is_none() && self.chmod.is_none() && self.filter.is_empty()
     }
 
     /// What a copy of `node` gets.
@@ -57,14 +63,16 @@ pub(super) fn copy(
     (dest, contents_only): (&str, bool),
     rules: &Rules<'_>,
 ) -> Result<(), StepError> {
-    let node = source.get(&found.real).ok_or_else(|| StepError::NotFound(found.named.clone()))?;
+    let node =
+        source.shared(&found.real).ok_or_else(|| StepError::NotFound(found.named.clone()))?;
     let ensured =
         if dest.ends_with('/') { dest } else { dest.rsplit_once('/').map_or("/", |(dir, _)| dir) };
     let ensured = edit.tree().resolve(&path_of(ensured)?, LastLink::Follow)?;
     make_directories(edit, &ensured, rules)?;
     let dest = edit.tree().resolve(&path_of(dest)?, LastLink::Follow)?;
     let target = prepare(edit, (node, found), dest, contents_only, rules)?;
-    let mut copier = Copier { edit, rules, links: HashMap::new(), pending: Vec::new() };
+    let whole = rules.keeps_all() && !node.has_links();
+    let mut copier = Copier { edit, rules, whole, links: HashMap::new(), pending: Vec::new() };
     copier.copy(node, &TreePath::root(), &target, &FilterState::default())
 }
 
@@ -106,6 +114,8 @@ fn prepare(
 struct Copier<'a, 'b> {
     edit: &'a mut Edit,
     rules: &'a Rules<'b>,
+    /// Whether directories can be put with all that is in them.
+    whole: bool,
     /// The first copy of each file with several names.
     links: HashMap<LinkGroup, TreePath>,
     /// Directories on the way down that have not been made, because nothing in them was included yet.
@@ -121,7 +131,7 @@ struct Pending {
 impl Copier<'_, '_> {
     fn copy(
         &mut self,
-        node: &Node,
+        node: &Arc<Node>,
         relative: &TreePath,
         target: &TreePath,
         parent: &FilterState,
@@ -145,13 +155,16 @@ impl Copier<'_, '_> {
 
     fn copy_directory(
         &mut self,
-        node: &Node,
+        node: &Arc<Node>,
         (relative, target): (&TreePath, &TreePath),
         included: bool,
         state: &FilterState,
     ) -> Result<(), StepError> {
         if included {
             self.make_pending()?;
+            if self.whole && self.edit.put_whole(target, node)? {
+                return Ok(());
+            }
             self.make_directory(node, target, !relative.is_root())?;
         }
         let pending = Pending {
@@ -215,7 +228,7 @@ impl Copier<'_, '_> {
         Ok(())
     }
 
-    fn copy_file(&mut self, node: &Node, target: &TreePath) -> Result<(), StepError> {
+    fn copy_file(&mut self, node: &Arc<Node>, target: &TreePath) -> Result<(), StepError> {
         if self.edit.tree().get(target).is_some_and(Node::is_directory) {
             return Err(StepError::IsDirectory(target.clone()));
         }
@@ -227,6 +240,10 @@ impl Copier<'_, '_> {
         }
         // The name alone is replaced: other names of what was there keep it.
         self.edit.remove(target)?;
-        Ok(self.edit.put(target, node.alone(self.rules.metadata(node)))?)
+        let meta = self.rules.metadata(node);
+        match meta == *node.meta() {
+            true => Ok(self.edit.put(target, Arc::clone(node))?),
+            false => Ok(self.edit.put(target, node.alone(meta))?),
+        }
     }
 }

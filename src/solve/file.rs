@@ -6,7 +6,7 @@ use super::select::{self, Filter, Found, path_of};
 use crate::digest::ContentDigest;
 use crate::graph::{Copy, CopySource, FileAction};
 use crate::layer::{
-    Changes, Contents, Edit, LastLink, Metadata, Node, NodeKind, Origin, Timestamp, Tree, TreePath,
+    Contents, Edit, LastLink, Metadata, Node, NodeKind, Origin, Timestamp, Tree, TreePath,
 };
 use crate::oci;
 use crate::source::archive;
@@ -20,7 +20,7 @@ pub(super) fn perform(
     actions: &[FileAction],
     sources: &[Option<Tree>],
     now: Timestamp,
-) -> Result<(Tree, Changes), StepError> {
+) -> Result<Edit, StepError> {
     let mut edit = Edit::new(base.cloned().unwrap_or_else(Tree::empty));
     if base.is_none() {
         actions.iter().try_for_each(refuse_named_owner)?;
@@ -39,7 +39,7 @@ pub(super) fn perform(
             }
         }
     }
-    Ok(edit.finish())
+    Ok(edit)
 }
 
 /// Where there is no file system, there is none to look a name up in.
@@ -125,7 +125,7 @@ fn inline(name: &str, content: &str, now: Timestamp) -> Result<Tree, StepError> 
     let kind = NodeKind::File {
         size: bytes.len() as u64,
         content: ContentDigest::of(&bytes),
-        origin: Origin { contents: std::sync::Arc::new(InMemory(bytes)), path: TreePath::root() },
+        origin: Origin::new(std::sync::Arc::new(InMemory(bytes)), &TreePath::root()),
     };
     let meta = Metadata { mode: 0o644, mtime: now, ..Metadata::default() };
     edit.put(&path, Node::new(kind, meta))?;

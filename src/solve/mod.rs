@@ -36,7 +36,7 @@ use secret::{LARGEST_SECRET, Secret, SecretSource};
 
 use crate::cache::{InputKey, Key};
 use crate::event::{Cancel, Event, Reporter, StepId};
-use crate::graph::{FileOp, FilesSource, Graph, Op, Vertex, VertexId};
+use crate::graph::{FileAction, FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Compression, Timestamp, Tree, TreeContents};
 use crate::registry::agent::Agent;
 use crate::sandbox::spec::{Limits, Rlimit};
@@ -120,6 +120,8 @@ struct Progress {
     /// Whose layers are compressed while they are packed.
     compressed: BTreeSet<VertexId>,
     values: Mutex<BTreeMap<VertexId, Value>>,
+    /// How many vertices are still to take of another.
+    uses: Mutex<BTreeMap<VertexId, usize>>,
     memory: why::Memory,
 }
 
@@ -130,6 +132,28 @@ impl Progress {
 
     fn set(&self, id: VertexId, value: Value) {
         self.values.lock().unwrap_or_else(PoisonError::into_inner).insert(id, value);
+    }
+
+    fn forget(&self, id: VertexId) {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Counts what vertices that are to run will take of others.
+    fn count_uses(&self, graph: &Graph, pending: &BTreeSet<VertexId>) {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in pending {
+            let inputs: BTreeSet<VertexId> = graph.get(*id).inputs().iter().copied().collect();
+            inputs.into_iter().for_each(|input| *uses.entry(input).or_default() += 1);
+        }
+    }
+
+    /// Notes that a vertex has taken what it takes of another; returns whether it was the last one.
+    fn used(&self, id: VertexId) -> bool {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.get_mut(&id).is_some_and(|left| {
+            *left = left.saturating_sub(1);
+            *left == 0
+        })
     }
 
     fn state(&self, id: Option<VertexId>) -> Option<Arc<State>> {
@@ -184,6 +208,7 @@ impl<'a> Solver<'a> {
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         self.refuse_foreign(&pending)?;
         progress.compressed = self.compressed_at_once(targets, &pending);
+        progress.count_uses(self.graph, &pending);
         let ran = self.run_pending(&pending, &progress);
         self.keep_memory(&progress);
         ran?;
@@ -325,26 +350,48 @@ impl<'a> Solver<'a> {
         base: Option<&State>,
         progress: &Progress,
     ) -> Result<(Tree, LayerId), StepError> {
-        let mut sources = Vec::new();
+        let (mut sources, mut lasting) = (Vec::new(), !file.link);
         for action in &file.actions {
             let value = action.input().and_then(|id| progress.value(id));
+            lasting &= matches!(value, Some(Value::State(_)));
             sources.push(value.map(|value| self.tree(&value)).transpose()?);
         }
         let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
         let start = whole.as_ref().filter(|_| !file.link);
-        let (tree, changes) =
-            file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
+        let edit = file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
+        drop(sources);
+        self.release(file, progress);
+        let (tree, changes) = edit.finish();
+        let copied = TreeContents(tree);
         let compression = self.compression.filter(|_| progress.compressed.contains(&id));
         let report = |done, total| self.progress(id, "layer", done, total);
         let snapshots = self.snapshots().telling(&report);
-        // The tree goes with its contents, before another one takes its place.
-        let layer = match (compression, TreeContents(tree)) {
-            (Some(how), contents) => snapshots.commit_compressed(&changes, &contents, how)?,
-            (None, contents) => snapshots.commit_packed(&changes, &contents)?,
+        let layer = match compression {
+            Some(how) => snapshots.commit_compressed(&changes, &copied, how)?,
+            None => snapshots.commit_packed(&changes, &copied)?,
         };
-        // From here on the files are read from the layer: what they were copied from may go away.
+        if lasting {
+            return Ok((copied.0, layer));
+        }
+        // From here on the files are read from the layer: what they were copied from, unless it is a layer, may go away.
         let contents = snapshots.contents(layer, &changes)?;
-        Ok((whole.unwrap_or_else(Tree::empty).apply(&changes, &contents)?, layer))
+        let tree = match whole.filter(|_| file.link) {
+            Some(whole) => whole.apply(&changes, &contents)?,
+            None => copied.0.read_from(&changes, &contents)?,
+        };
+        Ok((tree, layer))
+    }
+
+    /// Forgets the files that a file operation has taken, unless they are layers or another vertex takes of them too:
+    /// a context may have hundreds of thousands.
+    fn release(&self, file: &FileOp, progress: &Progress) {
+        let inputs: BTreeSet<VertexId> =
+            file.actions.iter().filter_map(FileAction::input).collect();
+        for input in inputs {
+            if matches!(progress.value(input), Some(Value::Files(_))) && progress.used(input) {
+                progress.forget(input);
+            }
+        }
     }
 
     fn now(&self, id: VertexId) -> Timestamp {

@@ -123,7 +123,7 @@ impl Filter {
         Ok(Self { include, exclude })
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.include.is_none() && self.exclude.is_none()
     }
 

@@ -136,9 +136,9 @@ impl Solver<'_> {
     /// Names the files in which a step's layer differs from its earlier one.
     fn differing_paths(&self, record: &StepRecord, layer: LayerId) -> Option<String> {
         let earlier = LayerId::parse(record.layers.first()?).ok()?;
-        let before = self.snapshots().changes(earlier).ok()?;
-        let after = self.snapshots().changes(layer).ok()?;
-        let paths = differing(&before, &after);
+        let before = self.snapshots().encoded(earlier).ok()?;
+        let after = self.snapshots().encoded(layer).ok()?;
+        let paths = differing(Changes::each(&before), Changes::each(&after));
         let named: Vec<_> = paths.iter().take(MOST_PATHS).map(|path| format!("`{path}`")).collect();
         let more = paths.len().saturating_sub(MOST_PATHS);
         match (named.as_slice(), more) {
@@ -149,8 +149,12 @@ impl Solver<'_> {
     }
 }
 
-/// Paths that one list has and the other has not or otherwise, in order; times are no difference.
-fn differing(before: &Changes, after: &Changes) -> Vec<TreePath> {
+/// Paths that one list has and the other has not or otherwise, in order; times are no difference. The lists, which may
+/// be long, are in order as well.
+fn differing(
+    before: impl Iterator<Item = (TreePath, Change)>,
+    after: impl Iterator<Item = (TreePath, Change)>,
+) -> Vec<TreePath> {
     let same = |one: &Change, other: &Change| match (one, other) {
         (Change::Put { kind, meta }, Change::Put { kind: other_kind, meta: other_meta }) => {
             let mut meta = meta.clone();
@@ -159,12 +163,17 @@ fn differing(before: &Changes, after: &Changes) -> Vec<TreePath> {
         }
         (one, other) => one == other,
     };
-    let changed = after
-        .iter()
-        .filter(|(path, change)| before.get(path).is_none_or(|earlier| !same(earlier, change)));
-    let gone = before.iter().filter(|(path, _)| after.get(path).is_none());
-    let mut paths: Vec<_> = changed.chain(gone).map(|(path, _)| path.clone()).collect();
-    paths.sort();
+    let (mut before, mut paths) = (before.peekable(), Vec::new());
+    for (path, change) in after {
+        while let Some((gone, _)) = before.next_if(|(other, _)| *other < path) {
+            paths.push(gone);
+        }
+        let earlier = before.next_if(|(other, _)| *other == path);
+        if earlier.is_none_or(|(_, earlier)| !same(&earlier, &change)) {
+            paths.push(path);
+        }
+    }
+    paths.extend(before.map(|(gone, _)| gone));
     paths
 }
 

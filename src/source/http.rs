@@ -3,7 +3,7 @@
 //! A download is kept as a blob, with a record of what the server said of it. One whose digest the Dockerfile
 //! gives is not asked for again; any other is revalidated, and downloaded again only if it changed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ fn tree(store: &Store, source: &HttpSource, known: &Known) -> Result<Tree, Sourc
     let meta = Metadata { mode: 0o600, uid: 0, gid: 0, mtime, xattrs: Xattrs::new() };
     let mut changes = Changes::new();
     changes.put(path.clone(), Kind::File { size: known.size, content }, meta);
-    let offsets = HashMap::from([(path, (0, known.size))]);
+    let offsets = BTreeMap::from([(path, (0, known.size))]);
     let contents: Arc<dyn Contents> =
         Arc::new(TarContents::new(store.open_blob(&digest)?, offsets));
     Ok(Tree::empty().apply(&changes, &contents)?)

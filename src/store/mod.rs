@@ -31,6 +31,7 @@ mod record;
 mod usage;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use blob::{BlobCopy, BlobWriter, SMALL_BLOB_LIMIT};
 pub use collect::Collection;
@@ -103,6 +104,7 @@ pub struct Store {
     boot: String,
     wrote: std::sync::atomic::AtomicBool,
     holds: hold::Holds,
+    reopened: Arc<fs::Reopened>,
 }
 
 impl Store {
@@ -129,12 +131,24 @@ impl Store {
         let scratch = root.join("tmp").join(name);
         fs::create_dir_all(&scratch)?;
         let holds = hold::Holds::new(lease, &root)?;
-        Ok(Self { boot: boot_id(), wrote: false.into(), root, scratch, holds })
+        Ok(Self {
+            boot: boot_id(),
+            wrote: false.into(),
+            root,
+            scratch,
+            holds,
+            reopened: Arc::default(),
+        })
     }
 
     /// Returns the state root.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns those of the store's files that are open to be read.
+    pub fn reopened(&self) -> &Arc<fs::Reopened> {
+        &self.reopened
     }
 
     /// Returns the directory for files in the making; on the same file system as everything else.

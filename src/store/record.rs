@@ -110,22 +110,24 @@ impl Store {
     /// Reads a record without holding it or marking it as used: it may be gone at any time.
     pub fn peek_record(&self, kind: RecordKind, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.record_path(kind, name);
-        let bytes = fs::read_unmarked(&path, u64::MAX)?;
-        Ok(bytes.and_then(|bytes| self.trusted(&path, &bytes)).map(|(_, body)| body))
+        let Some(mut bytes) = fs::read_unmarked(&path, u64::MAX)? else { return Ok(None) };
+        let Some((boot, body)) = open_envelope(&bytes) else { return Ok(None) };
+        let (begin, counts) = (bytes.len() - body.len(), self.counts(&boot, &path));
+        bytes.drain(..begin);
+        Ok(counts.then_some(bytes))
     }
 
     /// Takes apart what a record's file holds: the name, beneath the root, of the mark that the record counts by, and
     /// the body. `None` if it does not count.
     pub fn trusted(&self, path: &Path, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
         let (boot, body) = open_envelope(bytes)?;
-        let counts = boot == self.boot || self.is_settled(&boot, path);
-        counts.then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
+        self.counts(&boot, path).then(|| (format!("records/{}", mark_name(&boot)), body.to_vec()))
     }
 
     /// Says what the bytes of a record's file are worth.
     pub fn judge(&self, path: &Path, bytes: &[u8]) -> Judged {
         let Some((boot, body)) = open_envelope(bytes) else { return Judged::Damaged };
-        match boot == self.boot || self.is_settled(&boot, path) {
+        match self.counts(&boot, path) {
             true => Judged::Counts(body.to_vec()),
             false => Judged::Unsettled(body.to_vec()),
         }
@@ -190,6 +192,11 @@ impl Store {
     /// Returns whether this process wrote a record, which [`settle`] should follow.
     pub fn has_written(&self) -> bool {
         self.wrote.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a record that was written in this boot counts.
+    fn counts(&self, boot: &str, record: &Path) -> bool {
+        boot == self.boot || self.is_settled(boot, record)
     }
 
     fn is_settled(&self, boot: &str, record: &Path) -> bool {

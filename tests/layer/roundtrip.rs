@@ -82,7 +82,7 @@ pub(super) fn edit(base: Tree, steps: &[Step], texts: &Texts) -> (Tree, Changes)
         // What does not fit is refused, and the edit goes on.
         let _ = match step {
             Step::Put(name, kind, meta) => {
-                let origin = || Origin { contents: Arc::new(AnyText), path: texts.path_of(kind) };
+                let origin = || Origin::new(Arc::new(AnyText), &texts.path_of(kind));
                 edit.put(&path(name), Node::of(kind, meta.clone(), origin).unwrap())
             }
             Step::Link(name, to) => edit.link(&path(name), &path(to)),

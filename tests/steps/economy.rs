@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use crate::support::{BASE, Kiln};
+use crate::support::{BASE, Kiln, ended};
 
 #[test]
 fn a_failure_stops_everything_else() {
@@ -88,4 +88,24 @@ fn a_build_of_which_nothing_changed_reads_and_writes_nothing() {
     kiln.file("src/a", "changed");
     kiln.build(&text, &["-t", "x"]);
     assert!(events.next().is_ok(), "a file that changed would have been noticed");
+}
+
+#[test]
+fn many_stages_and_layers_need_few_open_files() {
+    const STAGES: usize = 100;
+    let kiln = Kiln::new();
+    let stage = |n| format!("FROM scratch AS s{n}\nCOPY <<f{n} /f{n}\n{n}\nf{n}\n");
+    let copy = |n| format!("COPY --from=s{n} /f{n} /\n");
+    let lines = |line: fn(usize) -> String| (0..STAGES).map(line).collect::<String>();
+    kiln.file("Dockerfile", &format!("{}FROM scratch\n{}", lines(stage), lines(copy)));
+    let out = kiln.path("out");
+    let dest = format!("type=local,dest={}", out.display());
+    // Steps, and an output that reads from every layer; what may be open besides layers is some twenty.
+    let build = kiln.command(&["build", "--output", &dest, "."]);
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--nofile=64").arg(build.get_program()).args(build.get_args());
+    let ended = ended(limited.current_dir(kiln.context()).output().unwrap());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(out.join("f99")).unwrap(), "99\n");
+    assert_eq!(std::fs::read_dir(out).unwrap().count(), STAGES);
 }

@@ -1,8 +1,8 @@
 //! A context that was listed: what identifies its state, and its tree, which is made when somebody needs it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,15 +10,14 @@ use rustix::fs::{FileType, major, minor};
 
 use super::LocalContext;
 use super::selections::Selections;
-use super::stat_cache::{self, Known, StatCache};
-use super::walk::{Facts, Listing};
+use super::stat_cache::{Known, StatCache};
+use super::walk::{Entries, Facts, Listing};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
+    Change, Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
 };
-use crate::parallel;
 use crate::snapshot::upper;
 use crate::source::SourceError;
 use crate::store::Store;
@@ -127,19 +126,17 @@ struct Reading<'a> {
 struct Digested {
     content: ContentDigest,
     xattrs: Xattrs,
+    /// Whether it was not known before.
+    is_new: bool,
 }
 
 impl Reading<'_> {
-    fn tree(
-        &self,
-        entries: BTreeMap<TreePath, Facts>,
-        read_at: Timestamp,
-    ) -> Result<Tree, SourceError> {
+    fn tree(&self, entries: Entries, read_at: Timestamp) -> Result<Tree, SourceError> {
         let name = ContentDigest::of(self.context.root.as_os_str().as_bytes()).hex();
-        let cache = stat_cache::load(self.store, &name);
+        let cache = StatCache::load(self.store, &name);
         let digests = self.digests(&entries, &cache)?;
-        remember(self.store, &name, &entries, (&digests, read_at), cache);
-        let mut list = Changes::new();
+        remember((self.store, &name), &entries, (&digests, read_at), cache);
+        let mut list = Vec::with_capacity(entries.len());
         let mut firsts: HashMap<(u64, u64), TreePath> = HashMap::new();
         for ((path, facts), digested) in entries.into_iter().zip(digests) {
             let (content, xattrs) = match digested {
@@ -157,8 +154,9 @@ impl Reading<'_> {
             }
             let meta =
                 Metadata { uid: 0, gid: 0, mode: facts.mode & 0o7777, mtime: facts.mtime, xattrs };
-            list.put(path, kind, meta);
+            list.push((path, Change::Put { kind, meta }));
         }
+        let list = Changes::from_sorted(list);
         let contents: Arc<dyn Contents> = Arc::new(DirectoryContents::open(&self.context.root)?);
         Ok(Tree::empty().apply(&list, &contents)?)
     }
@@ -166,30 +164,36 @@ impl Reading<'_> {
     /// Returns the digest and attributes of every regular file: known ones from the cache, others by reading.
     fn digests(
         &self,
-        entries: &BTreeMap<TreePath, Facts>,
+        entries: &Entries,
         cache: &StatCache,
     ) -> Result<Vec<Option<Digested>>, SourceError> {
+        let mut known = cache.iter().peekable();
         let mut digests = Vec::with_capacity(entries.len());
-        let (mut unread, mut paths): (Vec<usize>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+        let mut unread: Vec<usize> = Vec::new();
         for (index, (path, facts)) in entries.iter().enumerate() {
-            let known = cache.get(path).filter(|known| known.fingerprint == facts.fingerprint());
-            let known = known.filter(|_| is_file(facts));
+            while known.next_if(|(other, _)| other < path).is_some() {}
+            let known = known.next_if(|(other, _)| other == path).map(|(_, known)| known);
+            let known =
+                known.filter(|known| is_file(facts) && known.fingerprint == facts.fingerprint());
             if is_file(facts) && known.is_none() {
                 unread.push(index);
-                paths.push(self.context.root.join(path.as_path()));
             }
-            digests.push(
-                known
-                    .map(|known| Digested { content: known.content, xattrs: known.xattrs.clone() }),
-            );
+            digests.push(known.map(|Known { content, xattrs, .. }| Digested {
+                content,
+                xattrs,
+                is_new: false,
+            }));
         }
-        let contents = upper::hash_files(&paths, self.cancel)?;
-        let attributes = |path: &PathBuf| upper::xattrs(path, FileType::RegularFile);
-        let attributes = parallel::map(parallel::processors(), &paths, attributes)?;
-        for ((index, content), mut xattrs) in unread.into_iter().zip(contents).zip(attributes) {
+        let read = upper::of_files(&unread, |index, buffer| {
+            let path = self.context.root.join(entries[*index].0.as_path());
+            let content = upper::hash_file(&path, buffer, self.cancel)?;
+            let mut xattrs = upper::xattrs(&path, FileType::RegularFile)?;
             // A file of somebody's state root.
             xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());
-            digests[index] = Some(Digested { content, xattrs });
+            Ok::<_, SourceError>(Digested { content, xattrs, is_new: true })
+        })?;
+        for (index, digested) in unread.into_iter().zip(read) {
+            digests[index] = Some(digested);
         }
         Ok(digests)
     }
@@ -224,33 +228,23 @@ fn kind(
 
 /// Writes down what was learned, unless it was all known.
 fn remember(
-    store: &Store,
-    name: &str,
-    entries: &BTreeMap<TreePath, Facts>,
+    (store, name): (&Store, &str),
+    entries: &Entries,
     (digests, read_at): (&[Option<Digested>], Timestamp),
-    mut cache: StatCache,
+    cache: StatCache,
 ) {
-    let mut changed = false;
-    for ((path, facts), digested) in entries.iter().zip(digests) {
-        let Some(digested) = digested else { continue };
+    let learned = entries.iter().zip(digests).filter_map(|((path, facts), digested)| {
+        let Digested { content, xattrs, .. } = digested.as_ref().filter(|it| it.is_new)?;
         let fingerprint = facts.fingerprint();
-        if cache.get(path).is_some_and(|known| known.fingerprint == fingerprint)
-            || !fingerprint.is_settled(read_at)
-        {
-            continue;
-        }
-        let known =
-            Known { fingerprint, content: digested.content, xattrs: digested.xattrs.clone() };
-        cache.insert(path.clone(), known);
-        changed = true;
-    }
-    if changed {
+        let known = Known { fingerprint, content: *content, xattrs: xattrs.clone() };
+        fingerprint.is_settled(read_at).then_some((path, known))
+    });
+    let mut learned = learned.peekable();
+    if learned.peek().is_some() {
         // Files that are gone would make the record grow for ever; those merely not walked this time stay.
-        if cache.len() > 2 * entries.len() + 1024 {
-            let walked: HashSet<_> = entries.keys().collect();
-            cache.retain(|path, _| walked.contains(path));
-        }
-        stat_cache::save(store, name, &cache);
+        let crowded = cache.iter().count() > 2 * entries.len() + 1024;
+        let walked = |path: &TreePath| entries.binary_search_by(|(it, _)| it.cmp(path)).is_ok();
+        cache.with(learned, |path| !crowded || walked(path)).save(store, name);
     }
 }
 

@@ -3,11 +3,9 @@
 //! As in git's index: size, times and inode tell whether a file is still the one that was hashed. A file that was
 //! changed so shortly before it was read that a later change could carry the same time is not written down.
 //!
-//! The record is a sequence of entries, little-endian: path length (4), path, size (8), mtime seconds and
+//! The record is a sequence of entries, sorted by path, little-endian: path length (4), path, size (8), mtime seconds and
 //! nanoseconds (8 + 4), ctime likewise, inode (8), digest (32), and a count (2) of extended attributes, each with
 //! two lengths (4 + 4), name and value.
-
-use std::collections::HashMap;
 
 use crate::digest::ContentDigest;
 use crate::layer::{Timestamp, TreePath, Xattrs};
@@ -30,8 +28,9 @@ pub(super) struct Known {
     pub(super) xattrs: Xattrs,
 }
 
-/// Files by their path beneath the context.
-pub(super) type StatCache = HashMap<TreePath, Known>;
+/// Files by their path beneath the context: the record as it is, for it is only read and written in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct StatCache(Vec<u8>);
 
 /// The coarsest clock that Linux stamps files with ticks every 10 ms.
 const TICK_NANOSECONDS: i128 = 20_000_000;
@@ -47,71 +46,79 @@ impl Fingerprint {
     }
 }
 
-/// Reads what is known; nothing if there is no record or it makes no sense.
-pub(super) fn load(store: &Store, name: &str) -> StatCache {
-    let body = store.record(RecordKind::Context, name).ok().flatten().unwrap_or_default();
-    decode(&body).unwrap_or_default()
-}
+impl StatCache {
+    /// Reads what is known; nothing if there is no record or it makes no sense.
+    pub(super) fn load(store: &Store, name: &str) -> Self {
+        let body = store.record(RecordKind::Context, name).ok().flatten().unwrap_or_default();
+        Self(if reads_context(&body) { body } else { Vec::new() })
+    }
 
-/// Writes down what is known. A failure costs time in the next build and nothing else.
-pub(super) fn save(store: &Store, name: &str, cache: &StatCache) {
-    let _ = store.put_record(RecordKind::Context, name, &encode(cache));
+    /// Writes down what is known. A failure costs time in the next build and nothing else.
+    pub(super) fn save(&self, store: &Store, name: &str) {
+        let _ = store.put_record(RecordKind::Context, name, &self.0);
+    }
+
+    /// Returns what is known, sorted by path.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TreePath, Known)> {
+        let mut input = Input(&self.0);
+        std::iter::from_fn(move || input.entry())
+    }
+
+    /// Returns this with what was learned, which is sorted by path, in place of what was known of the same files, and
+    /// of the others only those to be kept.
+    pub(super) fn with<'a>(
+        self,
+        learned: impl Iterator<Item = (&'a TreePath, Known)>,
+        keep: impl Fn(&TreePath) -> bool,
+    ) -> Self {
+        let mut out = Vec::with_capacity(self.0.len());
+        let mut old = self.iter().filter(|(path, _)| keep(path)).peekable();
+        for (path, known) in learned {
+            while let Some((path, known)) = old.next_if(|(other, _)| other < path) {
+                encode(&mut out, &path, &known);
+            }
+            drop(old.next_if(|(other, _)| other == path));
+            encode(&mut out, path, &known);
+        }
+        old.for_each(|(path, known)| encode(&mut out, &path, &known));
+        Self(out)
+    }
 }
 
 /// Returns whether the body of a record of [`RecordKind::Context`] makes sense.
 pub fn reads_context(body: &[u8]) -> bool {
-    decode(body).is_some()
+    let mut input = Input(body);
+    let mut last = None;
+    while !input.0.is_empty() {
+        let Some((path, _)) = input.entry() else { return false };
+        if last.is_some_and(|last| last >= path) {
+            return false;
+        }
+        last = Some(path);
+    }
+    true
 }
 
-fn encode(cache: &StatCache) -> Vec<u8> {
-    let mut out = Vec::with_capacity(cache.len() * 128);
-    let mut entries: Vec<_> = cache.iter().collect();
-    entries.sort_by_key(|(path, _)| *path);
-    for (path, known) in entries {
-        put_bytes(&mut out, path.as_bytes());
-        let print = &known.fingerprint;
-        out.extend_from_slice(&print.size.to_le_bytes());
-        for time in [print.mtime, print.ctime] {
-            out.extend_from_slice(&time.seconds.to_le_bytes());
-            out.extend_from_slice(&time.nanoseconds.to_le_bytes());
-        }
-        out.extend_from_slice(&print.inode.to_le_bytes());
-        out.extend_from_slice(known.content.as_bytes());
-        out.extend_from_slice(&(known.xattrs.len() as u16).to_le_bytes());
-        for (name, value) in &known.xattrs {
-            put_bytes(&mut out, name);
-            put_bytes(&mut out, value);
-        }
+fn encode(out: &mut Vec<u8>, path: &TreePath, known: &Known) {
+    put_bytes(out, path.as_bytes());
+    let print = &known.fingerprint;
+    out.extend_from_slice(&print.size.to_le_bytes());
+    for time in [print.mtime, print.ctime] {
+        out.extend_from_slice(&time.seconds.to_le_bytes());
+        out.extend_from_slice(&time.nanoseconds.to_le_bytes());
     }
-    out
+    out.extend_from_slice(&print.inode.to_le_bytes());
+    out.extend_from_slice(known.content.as_bytes());
+    out.extend_from_slice(&(known.xattrs.len() as u16).to_le_bytes());
+    for (name, value) in &known.xattrs {
+        put_bytes(out, name);
+        put_bytes(out, value);
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out.extend_from_slice(bytes);
-}
-
-fn decode(body: &[u8]) -> Option<StatCache> {
-    let mut input = Input(body);
-    let mut cache = StatCache::with_capacity(body.len() / 128);
-    while !input.0.is_empty() {
-        let path = TreePath::clean(input.bytes()?)?;
-        let size = u64::from_le_bytes(input.array()?);
-        let (mtime, ctime) = (input.time()?, input.time()?);
-        let inode = u64::from_le_bytes(input.array()?);
-        let content = ContentDigest::from_bytes(input.array()?);
-        let count = u16::from_le_bytes(input.array()?);
-        let mut xattrs = Xattrs::new();
-        for _ in 0..count {
-            let name = input.bytes()?.to_vec();
-            xattrs.insert(name, input.bytes()?.to_vec());
-        }
-        cache.insert(
-            path,
-            Known { fingerprint: Fingerprint { size, mtime, ctime, inode }, content, xattrs },
-        );
-    }
-    Some(cache)
 }
 
 struct Input<'a>(&'a [u8]);
@@ -132,6 +139,22 @@ impl<'a> Input<'a> {
         self.take(length as usize)
     }
 
+    /// Returns the next entry; `None` at the end, and where there is none.
+    fn entry(&mut self) -> Option<(TreePath, Known)> {
+        let path = TreePath::clean(self.bytes()?)?;
+        let size = u64::from_le_bytes(self.array()?);
+        let (mtime, ctime) = (self.time()?, self.time()?);
+        let inode = u64::from_le_bytes(self.array()?);
+        let content = ContentDigest::from_bytes(self.array()?);
+        let mut xattrs = Xattrs::new();
+        for _ in 0..u16::from_le_bytes(self.array()?) {
+            let name = self.bytes()?.to_vec();
+            xattrs.insert(name, self.bytes()?.to_vec());
+        }
+        let fingerprint = Fingerprint { size, mtime, ctime, inode };
+        Some((path, Known { fingerprint, content, xattrs }))
+    }
+
     fn time(&mut self) -> Option<Timestamp> {
         let seconds = i64::from_le_bytes(self.array()?);
         Some(Timestamp { seconds, nanoseconds: u32::from_le_bytes(self.array()?) })
@@ -143,17 +166,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_loaded() {
+    fn what_is_learned_is_known() {
         let time = Timestamp { seconds: 5, nanoseconds: 7 };
-        let known = Known {
-            fingerprint: Fingerprint { size: 3, mtime: time, ctime: time, inode: 9 },
+        let known = |inode| Known {
+            fingerprint: Fingerprint { size: 3, mtime: time, ctime: time, inode },
             content: ContentDigest::of(b"abc"),
             xattrs: Xattrs::from([(b"user.a".to_vec(), b"b".to_vec())]),
         };
-        let cache = StatCache::from([(TreePath::clean("a/b").unwrap(), known)]);
-        let bytes = encode(&cache);
-        assert_eq!(decode(&bytes).unwrap(), cache);
-        assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+        let path = |text: &str| TreePath::clean(text).unwrap();
+        let list = |cache: &StatCache| -> Vec<(String, u64)> {
+            cache.iter().map(|(path, it)| (path.to_string(), it.fingerprint.inode)).collect()
+        };
+        let (a, b, c, d) = (path("a"), path("a/b"), path("a-c"), path("d"));
+        let first = [(&b, known(1)), (&c, known(2)), (&d, known(3))];
+        let first = StatCache::default().with(first.into_iter(), |_| true);
+        assert_eq!(first.iter().nth(1), Some((c.clone(), known(2))));
+        let second = first.with([(&a, known(4)), (&c, known(5))].into_iter(), |path| *path != d);
+        let expected = [("/a", 4), ("/a/b", 1), ("/a-c", 5)];
+        assert_eq!(list(&second), expected.map(|(path, inode)| (path.to_owned(), inode)));
+        assert!(reads_context(&second.0));
+        assert!(!reads_context(&second.0[..second.0.len() - 1]));
+        let unsorted = [&second.0[..], &second.0].concat();
+        assert!(!reads_context(&unsorted));
     }
 
     #[test]

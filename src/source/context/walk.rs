@@ -89,6 +89,9 @@ impl Facts {
     }
 }
 
+/// Files with what is known of them, sorted by path.
+pub(super) type Entries = Vec<(TreePath, Facts)>;
+
 /// A directory that was read: what is in it and not ignored.
 #[derive(Debug, Default)]
 struct Directory {
@@ -118,14 +121,24 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Returns everything that is in the listing, in order.
-    pub(super) fn into_entries(self) -> BTreeMap<TreePath, Facts> {
-        let mut entries = self.taken_back();
-        entries.extend(self.single);
+    pub(super) fn into_entries(self) -> Entries {
+        let taken_back = self.taken_back();
+        let mut entries: Entries = Vec::with_capacity(self.len() + taken_back.len());
         for (at, directory) in self.directories {
             let within = directory.iter();
             entries.extend(within.filter_map(|(name, facts)| Some((at.join(name)?, *facts))));
         }
+        // What was found in a directory is as it was found last.
+        entries.extend(self.single);
+        entries.extend(taken_back);
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        entries.dedup_by(|later, earlier| later.0 == earlier.0);
         entries
+    }
+
+    fn len(&self) -> usize {
+        let within = self.directories.values().map(|directory| directory.entries.len());
+        self.single.len() + within.sum::<usize>()
     }
 
     /// Returns the symbolic links in it.
