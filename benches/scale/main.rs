@@ -26,6 +26,9 @@ use rows::Work;
 const ROUNDS: usize = 3;
 const LONG: f64 = 5.0;
 
+/// Fewer seconds of processors than this are too few ticks of the kernel's to compare with.
+const MEASURABLE: f64 = 0.05;
+
 /// What a row's work takes at one size: seen in a run of its own, then timed.
 fn cost(work: &mut Work<'_>) -> Cost {
     let seen = measure(work(0), &[], true);
@@ -36,8 +39,8 @@ fn cost(work: &mut Work<'_>) -> Cost {
     Cost { most: seen.most, ..median(&costs) }
 }
 
-/// Prints one size of a row, and returns the processor seconds that it takes by the unit.
-fn print(name: &str, size: usize, cost: &Cost, smaller: Option<f64>) -> f64 {
+/// Prints one size of a row, and returns the processor seconds that it takes by the unit, if they can be compared.
+fn print(name: &str, size: usize, cost: &Cost, smaller: Option<f64>) -> Option<f64> {
     let unit = cost.cpu / size as f64;
     let growth = smaller.map_or(String::new(), |smaller| format!("{:.2}", unit / smaller));
     let (Cost { wall, cpu, most }, micro) = (cost, unit * 1e6);
@@ -45,7 +48,7 @@ fn print(name: &str, size: usize, cost: &Cost, smaller: Option<f64>) -> f64 {
     println!(
         "| {name} | {size} | {wall:.3} | {cpu:.2} | {micro:.0} | {growth} | {memory:.0} | {descriptors} | {threads} |"
     );
-    unit
+    (cost.cpu >= MEASURABLE).then_some(unit)
 }
 
 fn main() {
@@ -69,7 +72,7 @@ fn main() {
             for size in row.sizes {
                 let at = at.join(format!("{number}-{size}"));
                 let cost = (row.measure)(&at, *size);
-                smaller = Some(print(row.name, *size, &cost, smaller));
+                smaller = print(row.name, *size, &cost, smaller);
                 // Few inodes, or so many that the next size needs their room.
                 std::fs::remove_dir_all(&at).unwrap();
             }

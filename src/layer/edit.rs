@@ -422,6 +422,19 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_directory_can_still_be_changed() {
+        let (from, mut edit) = (base(&["d/a", "d/e/b", "d/c"]), Edit::new(base(&["x/y"])));
+        let whole = from.shared(&path("d")).unwrap();
+        assert!(!edit.put_whole(&path("x"), whole).unwrap(), "something is there");
+        assert!(edit.put_whole(&path("x/d"), whole).unwrap());
+        edit.put(&path("x/d/new"), node("n")).unwrap();
+        edit.link(&path("x/link"), &path("x/d/a")).unwrap();
+        assert!(edit.remove(&path("x/d/c")).unwrap());
+        let expected = ["D /x", "D /x/d", "F /x/d/a", "D /x/d/e", "F /x/d/e/b", "F /x/d/new"];
+        assert_eq!(finish(edit), [&expected[..], &["H /x/link"]].concat());
+    }
+
+    #[test]
     fn only_what_existed_is_removed() {
         let mut edit = Edit::new(base(&["a/b"]));
         edit.put(&path("a/new"), node("n")).unwrap();
