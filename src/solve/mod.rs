@@ -117,6 +117,8 @@ struct Progress {
     keys: BTreeMap<VertexId, Key>,
     /// What `--no-cache` and its kin name, and everything made of it: only its content can tell what the latter is.
     uncached: BTreeSet<VertexId>,
+    /// What others that must run are made of.
+    awaited: BTreeSet<VertexId>,
     /// Whose layers are compressed while they are packed.
     compressed: BTreeSet<VertexId>,
     values: Mutex<BTreeMap<VertexId, Value>>,
@@ -207,7 +209,8 @@ impl<'a> Solver<'a> {
         self.keep_selections(&progress);
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         self.refuse_foreign(&pending)?;
-        progress.compressed = self.compressed_at_once(targets, &pending);
+        progress.awaited = pending.iter().flat_map(|id| self.graph.get(*id).inputs()).collect();
+        progress.compressed = self.compressed_at_once(targets, &progress.awaited);
         progress.count_uses(self.graph, &pending);
         let ran = self.run_pending(&pending, &progress);
         self.keep_memory(&progress);
@@ -227,10 +230,8 @@ impl<'a> Solver<'a> {
     fn compressed_at_once(
         &self,
         targets: &[Option<VertexId>],
-        pending: &BTreeSet<VertexId>,
+        awaited: &BTreeSet<VertexId>,
     ) -> BTreeSet<VertexId> {
-        let awaited: BTreeSet<_> =
-            pending.iter().flat_map(|id| self.graph.get(*id).inputs()).collect();
         let chain = |top| std::iter::successors(top, |id: &VertexId| self.graph.get(*id).base);
         targets.iter().flat_map(|top| chain(*top)).filter(|id| !awaited.contains(id)).collect()
     }

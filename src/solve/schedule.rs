@@ -221,7 +221,13 @@ impl Solver<'_> {
             self.remember(id, progress, key, &record)?;
             let is_new = earlier.is_none_or(|earlier| earlier.identity() != Some(identity));
             self.note(id, key, is_new, progress);
-            Ok((State::new(base, vec![layer], identity, created).with_tree(tree), unhashed))
+            let state = State::new(base, vec![layer], identity, created);
+            // One that nobody waits for is read again if an output asks for it: it may be large, and few do.
+            let state = match progress.awaited.contains(&id) {
+                true => state.with_tree(tree),
+                false => state,
+            };
+            Ok((state, unhashed))
         })?;
         Ok((Value::State(Arc::new(state)), unhashed))
     }
