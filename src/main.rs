@@ -9,5 +9,6 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == "sandbox-init") {
         return ExitCode::from(kiln::sandbox::init_main());
     }
+    kiln::sandbox::one_heap();
     cli::main()
 }

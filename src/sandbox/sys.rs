@@ -45,6 +45,15 @@ pub(super) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
+/// Makes all threads take memory from one heap, where the C library has several (mallopt(3)).
+pub(super) fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number that no other thread reads yet: the callers have one thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Attributes of a mount, as `mount_setattr` knows them.
 pub(super) const MOUNT_RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 /// See [`MOUNT_RDONLY`].
