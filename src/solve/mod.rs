@@ -140,6 +140,15 @@ impl Progress {
         self.values.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
+    /// Forgets the files that no vertex will take of.
+    fn forget_idle(&self) {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.retain(|id, value| match value {
+            Value::Files(_) => self.awaited.contains(id),
+            Value::State(_) => true,
+        });
+    }
+
     /// Counts what vertices that are to run will take of others.
     fn count_uses(&self, graph: &Graph, pending: &BTreeSet<VertexId>) {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,6 +219,7 @@ impl<'a> Solver<'a> {
         let pending = self.plan(targets.iter().flatten().copied().collect(), &progress)?;
         self.refuse_foreign(&pending)?;
         progress.awaited = pending.iter().flat_map(|id| self.graph.get(*id).inputs()).collect();
+        progress.forget_idle();
         progress.compressed = self.compressed_at_once(targets, &progress.awaited);
         progress.count_uses(self.graph, &pending);
         let ran = self.run_pending(&pending, &progress);
@@ -359,9 +369,10 @@ impl<'a> Solver<'a> {
         }
         let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
         let start = whole.as_ref().filter(|_| !file.link);
+        // The trees are in hand, and what a context was listed as may go before there is more.
+        self.release(file, progress);
         let edit = file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
         drop(sources);
-        self.release(file, progress);
         let (tree, changes) = edit.finish();
         let copied = TreeContents(tree);
         let compression = self.compression.filter(|_| progress.compressed.contains(&id));
@@ -371,7 +382,7 @@ impl<'a> Solver<'a> {
             Some(how) => snapshots.commit_compressed(&changes, &copied, how)?,
             None => snapshots.commit_packed(&changes, &copied)?,
         };
-        if lasting {
+        if lasting || !progress.awaited.contains(&id) {
             return Ok((copied.0, layer));
         }
         // From here on the files are read from the layer: what they were copied from, unless it is a layer, may go away.
