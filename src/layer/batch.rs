@@ -220,7 +220,7 @@ mod tests {
         for number in 0..count {
             let size =
                 [number % 7000, 200_000, 0, 100_000][usize::from(number % 97 == 0) * (number % 4)];
-            let path = TreePath::clean(&format!("d{}/f{number}-{size}", number % 13)).unwrap();
+            let path = TreePath::clean(format!("d{}/f{number}-{size}", number % 13)).unwrap();
             let content = ContentDigest::of(&content(&path, size));
             let kind = Kind::File { size: size as u64, content };
             changes.put(path, kind, Metadata::default());
