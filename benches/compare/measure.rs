@@ -1,8 +1,7 @@
 //! What commands take: time, processor time, memory; of their own processes, and of daemons that work for them.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, copy, sink};
-use std::path::Path;
+use std::fs;
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -25,21 +24,6 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     /// The most that was seen, if it was looked at.
     pub(crate) most: Load,
-}
-
-/// Fills the page cache, by reading a file of holes as large as the memory.
-///
-/// A virtual machine gets memory from its host when it first touches it, at up to 2.5 ms a MiB, and gives back what has
-/// been free for a while: whoever happens to write first would pay for the others. Memory that caches something is there
-/// to be taken.
-pub(crate) fn touch_memory(at: &Path) {
-    let path = at.join("holes");
-    let memory = rustix::system::sysinfo();
-    let bytes = memory.totalram * u64::from(memory.mem_unit);
-    let mut file = File::create_new(&path).unwrap();
-    file.set_len(bytes).unwrap();
-    file = File::open(&path).unwrap();
-    copy(&mut file, &mut sink()).unwrap();
 }
 
 /// What processes have together at a moment, or had at most.

@@ -58,7 +58,6 @@ fn main() {
     let directory = tempfile::Builder::new().prefix("kiln-scale").tempdir().unwrap();
     let at: &Path = directory.path();
     if !list {
-        measure::touch_memory(at);
         println!(
             "| work | size | s | processor s | µs of it a unit | growth | peak MiB | descriptors | threads |"
         );
