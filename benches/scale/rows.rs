@@ -167,13 +167,16 @@ fn large(at: &Path, megabytes: usize, name: &str) -> PathBuf {
 }
 
 /// To a registry that has nothing, with compression.
+/// To a registry that has nothing.
 fn push(at: &Path, megabytes: usize) -> Cost {
     fs::create_dir_all(at).unwrap();
-    let registry = Registry::start(&at.join("registry"));
-    let store = large(at, megabytes, &registry.name("large:1"));
+    let store = large(at, megabytes, "large:1");
+    let mut registries = Vec::new();
     cost(&mut |round| {
-        let name = registry.name(&format!("large-{round}:1"));
-        done(kiln(&store, &["tag", &registry.name("large:1"), &name]));
+        let registry = Registry::start(&at.join(format!("registry-{round}")));
+        let name = registry.name("large:1");
+        registries.push(registry);
+        done(kiln(&store, &["tag", "large:1", &name]));
         vec![kiln(&store, &["push", "--quiet", "--tls-verify=false", &name])]
     })
 }
