@@ -10,6 +10,7 @@
 //! | image | `manifest`, `platform` |
 //! | run | `base`, `args`, `env`, `cwd`, `user`, `network`, `security`, `hostname`, `hosts`, `ulimits`, `shm`, `platform`, `secrets`, `mount <n>` each |
 //! | file | `base` (absent for `--link`), `epoch` (if there is one), `action <n>` each |
+//! | linked | `base`, `link`: the key of a `--link`, as those know it that build on it |
 //!
 //! `base` and the inputs of mounts and actions are [`InputKey`]s: in a definition key the input's own definition
 //! key, in a content key its identity; files of a context are always their identity. Whether a secret or agent was
@@ -232,6 +233,14 @@ pub fn file_key(op: &FileOp, base: InputKey, sources: &[InputKey], epoch: Option
         builder.part(&format!("action {index}"), &encode_action(action, source));
     }
     builder.finish()
+}
+
+/// Returns by what others know file operations with `--link`, whose own key has no base: what they come to has one.
+pub fn linked_key(key: &Key, base: InputKey) -> InputKey {
+    let mut builder = Builder::new("linked");
+    builder.part("base", &base.encode());
+    builder.part("link", key.key.as_bytes());
+    InputKey::Definition(builder.finish().key)
 }
 
 fn encode_action(action: &FileAction, source: InputKey) -> Vec<u8> {

@@ -11,6 +11,6 @@ mod key;
 mod last;
 mod record;
 
-pub use key::{InputKey, Key, RunInputs, file_key, image_key, run_key};
+pub use key::{InputKey, Key, RunInputs, file_key, image_key, linked_key, run_key};
 pub use last::{LastBuild, LastStep};
 pub use record::{StepRecord, find, remember};

@@ -102,6 +102,11 @@ pub struct Vertex {
 }
 
 impl Vertex {
+    /// Returns whether it is a file operation with `--link`: it does not look at what it is put on.
+    pub fn is_linked(&self) -> bool {
+        matches!(&self.op, Op::File(file) if file.link)
+    }
+
     /// Returns the vertices that must be done before this one, the base first, possibly with repetitions.
     pub fn inputs(&self) -> Vec<VertexId> {
         let mut inputs: Vec<_> = self.base.into_iter().collect();

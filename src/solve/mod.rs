@@ -34,7 +34,7 @@ pub use state::{Files, State, Value};
 
 use secret::{LARGEST_SECRET, Secret, SecretSource};
 
-use crate::cache::{InputKey, Key};
+use crate::cache::{self, InputKey, Key};
 use crate::event::{Cancel, Event, Reporter, StepId};
 use crate::graph::{FileAction, FileOp, FilesSource, Graph, Op, Vertex, VertexId};
 use crate::layer::{Compression, Timestamp, Tree, TreeContents};
@@ -115,6 +115,8 @@ pub struct SolveError {
 #[derive(Default)]
 struct Progress {
     keys: BTreeMap<VertexId, Key>,
+    /// By what the others know those with `--link`.
+    linked: BTreeMap<VertexId, InputKey>,
     /// What `--no-cache` and its kin name, and everything made of it: only its content can tell what the latter is.
     uncached: BTreeSet<VertexId>,
     /// What others that must run are made of.
@@ -175,8 +177,9 @@ impl Progress {
     }
 
     fn key(&self, id: Option<VertexId>) -> InputKey {
-        id.and_then(|id| self.keys.get(&id))
-            .map_or(InputKey::Empty, |key| InputKey::Definition(key.key))
+        let Some(id) = id else { return InputKey::Empty };
+        let own = || self.keys.get(&id).map(|key| InputKey::Definition(key.key));
+        self.linked.get(&id).copied().or_else(own).unwrap_or(InputKey::Empty)
     }
 }
 
@@ -212,6 +215,10 @@ impl<'a> Solver<'a> {
             }
             let key = self.definition_key(id, &progress).map_err(|error| self.failed(id, error))?;
             if let Some(key) = key {
+                if vertex.is_linked() {
+                    let linked = cache::linked_key(&key, progress.key(vertex.base));
+                    progress.linked.insert(id, linked);
+                }
                 progress.keys.insert(id, key);
             }
         }
@@ -361,7 +368,8 @@ impl<'a> Solver<'a> {
         base: Option<&State>,
         progress: &Progress,
     ) -> Result<(Tree, LayerId), StepError> {
-        let (mut sources, mut lasting) = (Vec::new(), !file.link);
+        // Whether what is copied may be read from where it is: layers stay.
+        let (mut sources, mut lasting) = (Vec::new(), true);
         for action in &file.actions {
             let value = action.input().and_then(|id| progress.value(id));
             lasting &= matches!(value, Some(Value::State(_)));
@@ -382,7 +390,8 @@ impl<'a> Solver<'a> {
             Some(how) => snapshots.commit_compressed(&changes, &copied, how)?,
             None => snapshots.commit_packed(&changes, &copied)?,
         };
-        if lasting || !progress.awaited.contains(&id) {
+        // With `--link` the copied is not the whole.
+        if !file.link && (lasting || !progress.awaited.contains(&id)) {
             return Ok((copied.0, layer));
         }
         // From here on the files are read from the layer: what they were copied from, unless it is a layer, may go away.

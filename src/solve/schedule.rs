@@ -68,7 +68,8 @@ impl Solver<'_> {
             next = vertex.base;
         }
         for (id, record) in found.into_iter().rev() {
-            let Some(state) = from_record(base, &record) else { return Ok(None) };
+            let linked = self.graph.get(id).is_linked();
+            let Some(state) = from_record(base, &record, linked) else { return Ok(None) };
             let state = Arc::new(state);
             progress.set(id, Value::State(Arc::clone(&state)));
             base = Some(state);
@@ -174,7 +175,8 @@ impl Solver<'_> {
             return Ok(None);
         }
         let Some(record) = cache::find(self.store, &key.key)? else { return Ok(None) };
-        let Some(state) = from_record(progress.state(vertex.base), &record) else {
+        let Some(state) = from_record(progress.state(vertex.base), &record, vertex.is_linked())
+        else {
             return Ok(None);
         };
         self.remember(id, progress, key, &record)?;
@@ -211,7 +213,10 @@ impl Solver<'_> {
                 }
             };
             let created = Some(self.now_nanoseconds(id));
-            let identity = state::identity_of(&tree);
+            let identity = match vertex.is_linked() {
+                true => state::linked_identity(base.as_deref(), &[layer]),
+                false => state::identity_of(&tree),
+            };
             let base_key = vertex.base.and_then(|id| progress.keys.get(&id));
             let record = StepRecord {
                 base: base_key.map(|key| key.key.hex()),
@@ -288,10 +293,14 @@ fn milliseconds(begun: Instant) -> Option<u64> {
     u64::try_from(begun.elapsed().as_millis()).ok()
 }
 
-fn from_record(base: Option<Arc<State>>, record: &StepRecord) -> Option<State> {
+fn from_record(base: Option<Arc<State>>, record: &StepRecord, linked: bool) -> Option<State> {
     let layers =
         record.layers.iter().map(|name| LayerId::parse(name).ok()).collect::<Option<Vec<_>>>()?;
-    Some(State::new(base, layers, record.identity()?, record.created))
+    let identity = match linked {
+        true => state::linked_identity(base.as_deref(), &layers),
+        false => record.identity()?,
+    };
+    Some(State::new(base, layers, identity, record.created))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::error::StepError;
-use crate::digest::ContentDigest;
+use crate::digest::{ContentDigest, ContentHasher};
 use crate::event::Cancel;
 use crate::layer::{Tree, TreePath};
 use crate::snapshot::{LayerId, Snapshots};
@@ -111,6 +111,16 @@ impl Files {
 /// Returns the identity of a whole tree.
 pub(super) fn identity_of(tree: &Tree) -> ContentDigest {
     tree.identity(&TreePath::root()).unwrap_or(ContentDigest::of(b""))
+}
+
+/// Returns the identity of layers that were put on a base without a look at it: the same for the same layers on the same
+/// base. What was written down of them elsewhere is of another base.
+pub(super) fn linked_identity(base: Option<&State>, layers: &[LayerId]) -> ContentDigest {
+    let mut hasher = ContentHasher::new();
+    hasher.field(b"kiln.linked.1");
+    hasher.field(base.map_or(&[][..], |base| base.identity.as_bytes()));
+    layers.iter().for_each(|layer| hasher.field(layer.name().as_bytes()));
+    hasher.content()
 }
 
 #[cfg(test)]

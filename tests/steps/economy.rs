@@ -109,3 +109,17 @@ fn many_stages_and_layers_need_few_open_files() {
     assert_eq!(std::fs::read_to_string(out.join("f99")).unwrap(), "99\n");
     assert_eq!(std::fs::read_dir(out).unwrap().count(), STAGES);
 }
+
+#[test]
+fn a_linked_copy_is_known_by_the_whole_that_it_came_to() {
+    let kiln = Kiln::new();
+    kiln.file("f", "same\n");
+    for which in ["one", "two"] {
+        let copied = format!("{BASE}RUN echo {which} > /which\nCOPY --link f /f\n");
+        // At first nobody waits for it.
+        assert_eq!(kiln.build(&copied, &[]).code, Some(0));
+        let tree = kiln.tree(&format!("{copied}RUN cat /which > /out\n"), &[]);
+        let out = tree.iter().find(|entry| entry.path == b"out").unwrap();
+        assert_eq!(out.content, format!("{which}\n").into_bytes());
+    }
+}
