@@ -244,8 +244,10 @@ impl<'a> Snapshots<'a> {
     fn files(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
         // A build has hundreds of layers: none is opened before something is read from it.
         let (directory, reopened) = (self.dir(id).join("fs"), Arc::clone(self.store.reopened()));
-        if directory.is_dir() {
-            return Ok(Arc::new(DirectoryContents::reopened(directory, reopened)));
+        match std::fs::metadata(&directory) {
+            Ok(_) => return Ok(Arc::new(DirectoryContents::reopened(directory, reopened))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(PathError::of("open", &directory)(error).into()),
         }
         if let Some(diff_id) = self.known_diff_id(id)? {
             let blob = Digest::from_bytes(*diff_id.as_bytes());
