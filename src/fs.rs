@@ -88,6 +88,12 @@ fn remedy_of(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// Returns whether an error says that this process, or the whole machine, has as many files open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// Returns whether less than 1 MiB is left where a path lies: hardly a program can write there.
 pub fn has_no_space(path: &Path) -> bool {
     // What cannot be found out is not claimed.

@@ -50,6 +50,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Cancel, Stream};
+use crate::fs;
 use crate::ownership::Owned;
 
 pub use attempt::try_root;
@@ -201,6 +202,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Canceled | Error::Lost { .. } | Error::Invalid(_) => return None,
+            Error::Start { source, .. }
+            | Error::Limit { source, .. }
+            | Error::UserNamespace { source, .. }
+                if fs::is_out_of_descriptors(source) =>
+            {
+                return fs::remedy(self);
+            }
             Error::Start { .. } => "kiln executes itself through /proc/self/exe: is /proc mounted?",
             Error::StillWritten => {
                 "what it made cannot be kept as long as it can change: let the other process close the file \
@@ -242,5 +250,23 @@ impl Error {
             },
         };
         Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_descriptors_says_so_wherever_it_is() {
+        let too_many = || io::Error::from_raw_os_error(libc::EMFILE);
+        let errors = [
+            Error::Start { program: PathBuf::from("/proc/self/exe"), source: too_many() },
+            Error::Limit { operation: "open a group".to_owned(), source: too_many() },
+            Error::UserNamespace { operation: "enter one".to_owned(), source: too_many() },
+        ];
+        for error in errors {
+            assert_eq!(error.hint().as_deref(), Some("raise the limit of open files: `ulimit -n`"));
+        }
     }
 }
