@@ -106,19 +106,24 @@ fn outputs(request: &Build) -> Vec<Output> {
     outputs
 }
 
-/// Returns how the first output with compressed layers wants them; `None`: there is none, or its layers are others than
-/// those that steps make, being merged or with other times.
+/// Returns how all outputs want the layers that steps make; `None`: not compressed, each in another way, or merged or
+/// with other times. What only becomes an image of the local store is not read before it is asked for.
 pub(super) fn compression(request: &Build) -> Option<Compression> {
-    let of_layers = |output: &&Output| match output.kind {
-        OutputKind::Image | OutputKind::Oci { .. } | OutputKind::Docker { .. } => {
-            !output.rewrite_timestamp
-        }
-        OutputKind::Local | OutputKind::Tar => false,
+    let is_read = |output: &&Output| {
+        output.kind != OutputKind::Image
+            || output.push
+            || wanted(output).compression != Compression::Uncompressed
     };
-    let wanted = request.outputs.iter().filter(of_layers).map(|output| wanted(output).compression);
-    wanted
-        .filter(|_| request.squash == Squash::No)
-        .find(|compression| *compression != Compression::Uncompressed)
+    let of_layer = |output: &Output| match output.kind {
+        OutputKind::Local | OutputKind::Tar => Compression::Uncompressed,
+        _ if output.rewrite_timestamp => Compression::Uncompressed,
+        OutputKind::Image | OutputKind::Oci { .. } | OutputKind::Docker { .. } => {
+            wanted(output).compression
+        }
+    };
+    let mut each = request.outputs.iter().filter(is_read).map(of_layer);
+    let first = each.next().filter(|_| request.squash == Squash::No)?;
+    (first != Compression::Uncompressed && each.all(|other| other == first)).then_some(first)
 }
 
 fn assemble(

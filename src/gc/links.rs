@@ -7,7 +7,8 @@ use super::inventory::{Cost, Inventory, Part, Read};
 use super::{Kind, Result};
 use crate::cache::StepRecord;
 use crate::digest::{DiffId, Digest};
-use crate::fs::read_unmarked;
+use crate::fs::{PathError, read_unmarked};
+use crate::snapshot::{COMPRESSED, DIFF_ID};
 use crate::source::names::place_name;
 use crate::store::{RecordKind, Store};
 
@@ -20,7 +21,7 @@ pub(super) fn link(inventory: &mut Inventory, store: &Store, records: &[Read]) -
     for index in 0..inventory.nodes.len() {
         match inventory.nodes[index].part {
             Part::Blob => document(inventory, store, index)?,
-            Part::Snapshot => tar(inventory, store, index)?,
+            Part::Snapshot => bodies(inventory, store, index)?,
             Part::Mount | Part::Record(_) | Part::Mark => {}
         }
     }
@@ -72,16 +73,27 @@ fn document(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()
     Ok(())
 }
 
-/// A layer may have its files in a tar alone.
-fn tar(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()> {
-    let path = store.root().join(&inventory.nodes[index].place).join("diff-id");
-    let bytes = read_unmarked(&path, documents::LARGEST)?.unwrap_or_default();
-    let diff_id = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(diff_id) = diff_id.map(|id: DiffId| Digest::from_bytes(*id.as_bytes())) {
-        inventory.nodes[index].diff_id = Some(diff_id.hex());
-        need(inventory, index, &blob(&diff_id));
-        if let Some(tar) = inventory.at(&blob(&diff_id)) {
-            inventory.nodes[tar].kind = Kind::Layer;
+/// A layer may have its files in a tar alone, or in one that is compressed.
+fn bodies(inventory: &mut Inventory, store: &Store, index: usize) -> Result<()> {
+    let directory = store.root().join(&inventory.nodes[index].place);
+    let note = |name: &str| {
+        let bytes = read_unmarked(&directory.join(name), documents::LARGEST)?.unwrap_or_default();
+        Ok::<_, PathError>(String::from_utf8(bytes).unwrap_or_default())
+    };
+    let tar = note(DIFF_ID)?.trim().parse::<DiffId>().ok();
+    let tar = tar.map(|diff_id| Digest::from_bytes(*diff_id.as_bytes()));
+    if let Some(tar) = &tar {
+        inventory.nodes[index].diff_id = Some(tar.hex());
+    }
+    let is_there = |digest: &Digest| inventory.at(&blob(digest)).is_some();
+    let body = match tar.filter(is_there) {
+        None if !directory.join("fs").exists() => note(COMPRESSED)?.trim().parse().ok(),
+        tar => tar,
+    };
+    if let Some(body) = body.map(|digest: Digest| blob(&digest)) {
+        need(inventory, index, &body);
+        if let Some(body) = inventory.at(&body) {
+            inventory.nodes[body].kind = Kind::Layer;
         }
     }
     Ok(())
@@ -117,7 +129,8 @@ fn record(inventory: &mut Inventory, record: &Read, body: &[u8]) {
             inventory.nodes[record.node].kind = kind;
             let Some(digest) = first_digest(body) else { return };
             need(inventory, record.node, &blob(&digest));
-            if let Some(at) = inventory.at(&blob(&digest)) {
+            let at = inventory.at(&blob(&digest));
+            if let Some(at) = at.filter(|at| inventory.nodes[*at].kind != Kind::Layer) {
                 inventory.nodes[at].kind = kind;
             }
         }

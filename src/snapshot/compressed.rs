@@ -1,7 +1,7 @@
 //! Compressed layers: blobs that are made once, and written down under what they were made of and how.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Result, Snapshots};
 use crate::digest::{DiffId, Digest};
@@ -84,6 +84,11 @@ impl<'a> CompressedBlob<'a> {
         let path = blob.path().to_owned();
         let encoder = Encoder::new(blob, compression, processors());
         Ok(Self { encoder: encoder.map_err(PathError::of("write", &path))?, path })
+    }
+
+    /// Returns where the bytes are until then; for error messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts it in its place; returns digest and size.

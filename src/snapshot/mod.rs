@@ -1,18 +1,20 @@
 //! Layers on this machine: what they change, and where their files are.
 //!
-//! A layer is named by the digest of its changes, so it is the same wherever it came from. It has up to two bodies:
-//! a directory (`fs`, an overlay lower directory: what a RUN left, what an image was unpacked to) and an
-//! uncompressed tar (a blob named by the diff id: what COPY and ADD made). Each can be made from the other; the
-//! directory only when something has to mount it.
+//! A layer is named by the digest of its changes, so it is the same wherever it came from. It has one body at least:
+//! a directory (`fs`, an overlay lower directory: what a RUN left, what an image was unpacked to), an uncompressed
+//! tar (a blob named by the diff id: what COPY and ADD made) or that tar compressed (a blob: what COPY and ADD made that
+//! only outputs wanted). Each can be made from any other; the directory only when something has to mount it.
 //!
 //! ```text
 //! snapshots/<id>/changes    always there, and last: a directory without it is no layer
 //! snapshots/<id>/diff-id    the digest of the tar, once it is known
+//! snapshots/<id>/compressed the digest of the tar compressed, if that was its first body
 //! snapshots/<id>/fs/        the files, if something had to mount them
 //! ```
 //!
 //! Nothing is mounted here: [`Snapshots::directories`] and [`upper`] return what the sandbox is to mount.
 
+mod body;
 mod choice;
 mod compressed;
 mod copied;
@@ -23,20 +25,21 @@ pub mod upper;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, materialise, pack,
-    packed_size,
+    Changes, Contents, Edit, Flavour, LayerError, Metadata, OverlayXattrs, Owners, PackOptions,
+    Tree, TreeContents, TreePath, materialise, pack, packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
 
+use body::Body;
 pub use choice::{Choice, Probe, SnapshotterKind, probe};
 pub use compressed::{CompressedBlob, CompressedLayer, Recipe};
 use upper::Upper;
@@ -161,6 +164,26 @@ impl std::fmt::Display for LayerId {
     }
 }
 
+/// A note in a layer's directory: the digest of its tar.
+pub const DIFF_ID: &str = "diff-id";
+/// Another: the digest of its tar, compressed.
+pub const COMPRESSED: &str = "compressed";
+
+/// What was made of a layer.
+struct Made<'a> {
+    files: Option<&'a Path>,
+    diff_id: Option<DiffId>,
+    compressed: Option<Digest>,
+}
+
+impl Made<'_> {
+    fn notes(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let diff_id = self.diff_id.map(|id| (DIFF_ID, id.to_string()));
+        let compressed = self.compressed.map(|digest| (COMPRESSED, digest.to_string()));
+        diff_id.into_iter().chain(compressed)
+    }
+}
+
 /// A layer that was read.
 #[derive(Clone)]
 pub struct StoredLayer {
@@ -231,34 +254,6 @@ impl<'a> Snapshots<'a> {
         Ok(tree.apply(&layer.changes, &layer.contents)?)
     }
 
-    /// Returns where a layer's files can be read: its directory if there is one, else its tar, which then was packed
-    /// here. That of a layer from elsewhere may have its files in another order.
-    pub fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
-        let contents = self.files(id, changes)?;
-        Ok(match self.cancel {
-            Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
-            None => contents,
-        })
-    }
-
-    fn files(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
-        // A build has hundreds of layers: none is opened before something is read from it.
-        let (directory, reopened) = (self.dir(id).join("fs"), Arc::clone(self.store.reopened()));
-        match std::fs::metadata(&directory) {
-            Ok(_) => return Ok(Arc::new(DirectoryContents::reopened(directory, reopened))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(PathError::of("open", &directory)(error).into()),
-        }
-        if let Some(diff_id) = self.known_diff_id(id)? {
-            let blob = Digest::from_bytes(*diff_id.as_bytes());
-            if self.store.blob_size(&blob).is_some() {
-                let tar = (self.store.blob_path(&blob), reopened);
-                return Ok(Arc::new(TarContents::reopened(tar, changes, &PackOptions::default())?));
-            }
-        }
-        Err(SnapshotError::Missing(id))
-    }
-
     /// Keeps a layer whose files are in a scratch directory, which is moved away.
     pub fn commit_directory(
         &self,
@@ -266,27 +261,22 @@ impl<'a> Snapshots<'a> {
         files: &Path,
         diff_id: Option<DiffId>,
     ) -> Result<LayerId> {
-        self.place(changes, Some(files), diff_id)
+        self.place(changes, &Made { files: Some(files), diff_id, compressed: None })
     }
 
-    fn place(
-        &self,
-        changes: &Changes,
-        files: Option<&Path>,
-        diff_id: Option<DiffId>,
-    ) -> Result<LayerId> {
+    fn place(&self, changes: &Changes, body: &Made<'_>) -> Result<LayerId> {
         let id = LayerId::of(changes);
         let place = self.dir(id);
         if self.store.has_snapshot(&id.name()) {
-            self.add_missing(id, files, diff_id)?;
+            self.add_missing(id, body)?;
             return Ok(id);
         }
         let made = self.store.scratch_dir()?;
-        if let Some(files) = files {
+        if let Some(files) = body.files {
             fs::rename(files, &made.join("fs"))?;
         }
-        if let Some(diff_id) = diff_id {
-            write(&made.join("diff-id"), diff_id.to_string().as_bytes())?;
+        for (name, text) in body.notes() {
+            write(&made.join(name), text.as_bytes())?;
         }
         let record = made.join("changes");
         let fail = PathError::of("write", &record);
@@ -302,44 +292,35 @@ impl<'a> Snapshots<'a> {
     }
 
     /// A layer that is there already may lack the body that was just made.
-    fn add_missing(
-        &self,
-        id: LayerId,
-        files: Option<&Path>,
-        diff_id: Option<DiffId>,
-    ) -> Result<()> {
+    fn add_missing(&self, id: LayerId, body: &Made<'_>) -> Result<()> {
         let place = self.dir(id);
-        if let Some(files) = files.filter(|_| !place.join("fs").exists()) {
+        if let Some(files) = body.files.filter(|_| !place.join("fs").exists()) {
             // A failure means that another process was faster.
             let put = || std::fs::rename(files, place.join("fs"));
             let _ = self.store.place(&format!("snapshots/{}", id.name()), put);
         }
-        if let Some(diff_id) = diff_id {
-            self.write_diff_id(id, diff_id)?;
-        }
-        Ok(())
+        body.notes().try_for_each(|(name, text)| self.write_note(id, name, &text))
     }
 
-    fn write_diff_id(&self, id: LayerId, diff_id: DiffId) -> Result<()> {
-        let path = self.dir(id).join("diff-id");
-        Ok(fs::replace(&path, diff_id.to_string().as_bytes(), self.store.scratch())?)
+    fn write_note(&self, id: LayerId, name: &str, text: &str) -> Result<()> {
+        Ok(fs::replace(&self.dir(id).join(name), text.as_bytes(), self.store.scratch())?)
     }
 
-    fn known_diff_id(&self, id: LayerId) -> Result<Option<DiffId>> {
-        let text = fs::read_if_present(&self.dir(id).join("diff-id"))?;
+    fn read_note<T: FromStr>(&self, id: LayerId, name: &str) -> Result<Option<T>> {
+        let text = fs::read_if_present(&self.dir(id).join(name))?;
         Ok(text.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
     }
 
     /// Returns the diff id of a layer, packing it for nothing but its digest if that was never done.
     pub fn diff_id(&self, id: LayerId) -> Result<DiffId> {
-        if let Some(known) = self.known_diff_id(id)? {
+        if let Some(known) = self.read_note(id, DIFF_ID)? {
             return Ok(known);
         }
         let layer = self.load(id)?;
         let mut hasher = HashingWriter::new(io::sink());
         pack(&layer.changes, &*layer.contents, &PackOptions::default(), &mut hasher)?;
         let diff_id = hasher.into_parts().1.diff_id();
-        self.write_diff_id(id, diff_id)?;
+        self.write_note(id, DIFF_ID, &diff_id.to_string())?;
         Ok(diff_id)
     }
 
@@ -350,6 +331,9 @@ impl<'a> Snapshots<'a> {
 
     /// Writes a layer's tar.
     pub fn pack(&self, id: LayerId, options: &PackOptions, out: &mut dyn Write) -> Result<()> {
+        if let (None, Body::Compressed(blob)) = (options.latest, self.body(id)?) {
+            return Ok(body::inflate(&blob, &self.canceled_by(), out)?);
+        }
         let layer = self.load(id)?;
         pack(&layer.changes, &*layer.contents, options, out)?;
         Ok(())

@@ -4,13 +4,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{CompressedBlob, CompressedLayer, LayerId, Recipe, Report, Result, Snapshots};
-use crate::digest::DiffId;
+use super::{CompressedBlob, CompressedLayer, LayerId, Made, Recipe, Report, Result, Snapshots};
+use crate::digest::{DiffId, HashingWriter};
 use crate::fs::PathError;
 use crate::layer::{
     Changes, Compression, Contents, PackOptions, Stoppable, behind, pack, packed_size,
 };
-use crate::store::BlobWriter;
 
 /// Nobody hears of less.
 const LARGE: u64 = 16 << 20;
@@ -22,26 +21,29 @@ impl Snapshots<'_> {
         let path = blob.path().to_owned();
         let blob = self.pack_behind(changes, contents, blob, &path)?;
         let (digest, _) = blob.commit()?;
-        self.place(changes, None, Some(DiffId::from_bytes(*digest.as_bytes())))
+        let diff_id = Some(DiffId::from_bytes(*digest.as_bytes()));
+        self.place(changes, &Made { files: None, diff_id, compressed: None })
     }
 
-    /// The same, and the layer is compressed while it is packed: what will be asked for is then there.
+    /// The same, but what is kept is the tar compressed, as it will be asked for: writing both takes longer than inflating
+    /// it when a later build reads its files.
     pub fn commit_compressed(
         &self,
         changes: &Changes,
         contents: &dyn Contents,
         compression: Compression,
     ) -> Result<LayerId> {
-        let plain = self.store.new_blob()?;
-        let path = plain.path().to_owned();
         let compressed = CompressedBlob::new(self.store, compression)?;
-        let both = Both { plain, compressed };
-        let both = self.pack_behind(changes, contents, both, &path)?;
-        let (digest, size) = both.compressed.commit()?;
-        let diff_id = DiffId::from_bytes(*both.plain.commit()?.0.as_bytes());
+        let path = compressed.path().to_owned();
+        let plain = HashingWriter::new(compressed);
+        let (compressed, hasher, _) =
+            self.pack_behind(changes, contents, plain, &path)?.into_parts();
+        let (digest, size) = compressed.commit()?;
+        let diff_id = hasher.diff_id();
         let made = CompressedLayer { digest, size, diff_id };
         self.remember_compressed(&Recipe { diff_id, compression, latest: None }, &made)?;
-        self.place(changes, None, Some(diff_id))
+        let made = Made { files: None, diff_id: Some(diff_id), compressed: Some(digest) };
+        self.place(changes, &made)
     }
 
     /// Packs a layer; what is packed is written by a thread of its own.
@@ -63,24 +65,6 @@ impl Snapshots<'_> {
         let out = out.map_err(PathError::of("write", path))?;
         packed?;
         Ok(out.inner)
-    }
-}
-
-/// Writes what comes to the layer's tar and to the compressed one.
-struct Both<'a> {
-    plain: BlobWriter<'a>,
-    compressed: CompressedBlob<'a>,
-}
-
-impl Write for Both<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let written = self.plain.write(buf)?;
-        self.compressed.write_all(&buf[..written])?;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,18 +1,22 @@
 //! Layers: the changes against the layer's id, the files against the changes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
 
 use super::place::{Place, examine, judge, kind, list};
 use super::{Amount, Reader, Result, VerifyError, files};
 use crate::digest::{ContentDigest, DiffId, Digest, HashingWriter};
 use crate::fs::{open_unmarked, read_unmarked};
-use crate::layer::{Changes, PackOptions, TarContents, pack, packed_size};
-use crate::snapshot::{LayerId, flavour};
+use crate::layer::{Changes, PackOptions, TarContents, decoder, pack, packed_size};
+use crate::snapshot::{COMPRESSED, DIFF_ID, LayerId, flavour};
+use crate::store::Store;
 
 const DIRECTORY: &str = "snapshots";
 
-/// One of a layer's bodies, or the note of its tar's digest.
+/// A layer's directory of files.
 #[derive(Debug, Default)]
 pub(super) enum Part {
     #[default]
@@ -26,9 +30,10 @@ pub(super) enum Part {
 pub(super) struct Layer {
     pub(super) place: Place,
     pub(super) files: Part,
-    pub(super) note: Part,
-    /// By the note.
-    pub(super) tar: Option<Digest>,
+    /// Notes that note nothing, each with what is wrong.
+    pub(super) notes: Vec<(Place, String)>,
+    /// Any of them has its files, if it is sound.
+    pub(super) blobs: Vec<Digest>,
 }
 
 /// What was read.
@@ -86,7 +91,7 @@ fn changes(directory: &Path, name: &str) -> Result<std::result::Result<Changes, 
 
 fn one(reader: &Reader<'_>, place: Place, changes: &Changes, amount: &mut Amount) -> Result<Layer> {
     let root = reader.store.root();
-    let (tar, note) = note(root, &place)?;
+    let Notes { tar, compressed, damaged } = Notes::read(root, &place)?;
     let path = format!("{}/fs", place.path);
     let mut files = Part::Absent;
     if let Some(stat) = examine(&root.join(&path))? {
@@ -108,48 +113,84 @@ fn one(reader: &Reader<'_>, place: Place, changes: &Changes, amount: &mut Amount
             }
         };
     }
-    let tar = match &files {
-        Part::Sound => tar,
-        // Then the tar is all there is, and it must be this layer's.
-        Part::Absent | Part::Damaged(..) => {
-            tar.filter(|tar| is_packed(&reader.store.blob_path(tar), changes, tar))
+    let blobs = match (&files, tar) {
+        (Part::Sound, _) => tar.into_iter().chain(compressed).collect(),
+        (_, None) => Vec::new(),
+        // Then a blob is all there is, and it must be this layer's.
+        (Part::Absent | Part::Damaged(..), Some(tar)) => {
+            let is_its = |blob: &Digest| match open_plain(reader.store, blob, &tar, changes) {
+                Some(file) => is_packed(file, changes, &tar),
+                None => false,
+            };
+            [tar].into_iter().chain(compressed).filter(is_its).collect()
         }
     };
-    Ok(Layer { place, files, note, tar })
+    Ok(Layer { place, files, notes: damaged, blobs })
 }
 
 /// A layer that was known to be on the disk when the machine stopped.
 fn known(root: &Path, place: Place) -> Result<Layer> {
-    let (tar, note) = note(root, &place)?;
+    let Notes { tar, compressed, damaged } = Notes::read(root, &place)?;
     let has_files = root.join(&place.path).join("fs").exists();
     let files = if has_files { Part::Sound } else { Part::Absent };
-    Ok(Layer { place, files, note, tar })
+    Ok(Layer { place, files, notes: damaged, blobs: tar.into_iter().chain(compressed).collect() })
 }
 
-/// Reads the note of the digest of a layer's tar.
-fn note(root: &Path, layer: &Place) -> Result<(Option<Digest>, Part)> {
-    let path = format!("{}/diff-id", layer.path);
-    let Some(stat) = examine(&root.join(&path))? else { return Ok((None, Part::Absent)) };
-    let read = match kind(&stat).is_file() {
-        true => read_unmarked(&root.join(&path), 1024),
-        false => Ok(None),
-    };
-    let problem = match read {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
-            match text.parse::<DiffId>() {
-                Ok(id) => return Ok((Some(Digest::from_bytes(*id.as_bytes())), Part::Sound)),
-                Err(_) => "notes no digest of its tar".to_owned(),
+/// What is noted in a layer's directory.
+#[derive(Default)]
+struct Notes {
+    tar: Option<Digest>,
+    compressed: Option<Digest>,
+    damaged: Vec<(Place, String)>,
+}
+
+impl Notes {
+    fn read(root: &Path, layer: &Place) -> Result<Self> {
+        let mut notes = Self::default();
+        let tar: Option<DiffId> = notes.one(root, layer, DIFF_ID)?;
+        notes.tar = tar.map(|id| Digest::from_bytes(*id.as_bytes()));
+        notes.compressed = notes.one(root, layer, COMPRESSED)?;
+        Ok(notes)
+    }
+
+    fn one<T: FromStr>(&mut self, root: &Path, layer: &Place, name: &str) -> Result<Option<T>> {
+        let path = format!("{}/{name}", layer.path);
+        let Some(stat) = examine(&root.join(&path))? else { return Ok(None) };
+        let read = match kind(&stat).is_file() {
+            true => read_unmarked(&root.join(&path), 1024),
+            false => Ok(None),
+        };
+        let what = if name == DIFF_ID { "its tar" } else { "its tar, compressed" };
+        let problem = match read {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+                match text.parse() {
+                    Ok(noted) => return Ok(Some(noted)),
+                    Err(_) => format!("notes no digest of {what}"),
+                }
             }
-        }
-        Err(error) => format!("its note of the digest of its tar {}", judge(error)?),
-    };
-    Ok((None, Part::Damaged(Place::new(path, &stat), problem)))
+            Err(error) => format!("its note of the digest of {what} {}", judge(error)?),
+        };
+        self.damaged.push((Place::new(path, &stat), problem));
+        Ok(None)
+    }
+}
+
+/// Opens a blob that is a layer's tar, or what it is compressed from.
+fn open_plain(store: &Store, blob: &Digest, tar: &Digest, changes: &Changes) -> Option<File> {
+    let file = open_unmarked(&store.blob_path(blob)).ok()??;
+    if blob == tar {
+        return Some(file);
+    }
+    let mut plain = tempfile::tempfile_in(store.scratch()).ok()?;
+    // One byte more tells what is too long.
+    let most = packed_size(changes).ok()?.saturating_add(1);
+    std::io::copy(&mut decoder(file).ok()?.take(most), &mut plain).ok()?;
+    Some(plain)
 }
 
 /// Returns whether a tar is what packing the changes gives. Whatever goes wrong, then it is of no use.
-fn is_packed(path: &Path, changes: &Changes, tar: &Digest) -> bool {
-    let Ok(Some(file)) = open_unmarked(path) else { return false };
+fn is_packed(file: File, changes: &Changes, tar: &Digest) -> bool {
     let size = file.metadata().map(|meta| meta.len()).ok();
     if size.is_none() || size != packed_size(changes).ok() {
         return false;

@@ -134,13 +134,13 @@ impl Plan {
 
     /// Looks at a layer whose changes are sound; returns whether all of it goes, now.
     fn layer(&mut self, layer: &Layer, known: &Known<'_>, held: &Places, parts: &mut Self) -> bool {
-        let has_tar = layer.tar.is_some_and(|tar| known.blobs.contains(&tar));
+        let has_blob = layer.blobs.iter().any(|blob| known.blobs.contains(blob));
         let whole = ("layer", &layer.place, &layer.place);
         let is_gone = match &layer.files {
-            Part::Absent if !has_tar => {
+            Part::Absent if !has_blob => {
                 self.thing(whole, "has lost its files", Outcome::Removed, held)
             }
-            Part::Damaged(_, problem) if !has_tar => {
+            Part::Damaged(_, problem) if !has_blob => {
                 self.thing(whole, problem, Outcome::Removed, held)
             }
             Part::Damaged(body, problem) => {
@@ -149,7 +149,7 @@ impl Plan {
             }
             Part::Sound | Part::Absent => false,
         };
-        if let (Part::Damaged(note, problem), false) = (&layer.note, is_gone) {
+        for (note, problem) in layer.notes.iter().filter(|_| !is_gone) {
             parts.thing(("layer", &layer.place, note), problem, Outcome::Reduced, held);
         }
         is_gone

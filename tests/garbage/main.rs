@@ -8,6 +8,7 @@ mod support;
 mod beside;
 mod cap;
 mod chosen;
+mod compressed;
 mod rights;
 mod sizes;
 
