@@ -153,10 +153,10 @@ fn one_more(work: &str, at: &Path) {
     let mut many = programs(&builders, Result::Kept, many);
     few.push(Program::new("limit: fork and exec", |_| vec![forks(1)]));
     many.push(Program::new("limit: fork and exec", |_| vec![forks(21)]));
-    let more = costs(&many).into_iter().zip(costs(&few)).map(|(many, few)| Cost {
-        wall: (many.wall - few.wall) / 20.0,
-        cpu: (many.cpu - few.cpu) / 20.0,
-        most: many.most,
+    let more = costs(&many).into_iter().zip(costs(&few)).map(|(many, few)| {
+        let (many, few) = (many?, few?);
+        let (wall, cpu) = ((many.wall - few.wall) / 20.0, (many.cpu - few.cpu) / 20.0);
+        Some(Cost { wall, cpu, most: many.most })
     });
     print(work, &many, &more.collect::<Vec<_>>());
 }

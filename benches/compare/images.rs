@@ -189,7 +189,7 @@ impl Images {
         }
         for (work, to) in [("unchanged", source.clone()), ("second repository", other())] {
             let before = (self.registry.requests(), self.registry.uploads());
-            measure(kiln(&to), &[], false);
+            measure(kiln(&to), &[], false).unwrap();
             let requests = self.registry.requests() - before.0;
             let uploads = self.registry.uploads() - before.1;
             println!("| push, {work} | kiln | {requests} requests, {uploads} blobs | | | |");

@@ -10,7 +10,7 @@
 //! looks at each of them whenever a file is made.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its data has failed")]
-#![expect(clippy::print_stdout, reason = "its answer is a table")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its answer is a table")]
 
 mod builder;
 mod builds;
@@ -71,29 +71,42 @@ impl Asked {
     }
 }
 
-/// Measures the programs of a row in turn, several times, and returns each one's medians.
-fn costs(programs: &[Program<'_>]) -> Vec<Cost> {
+/// Measures the programs of a row in turn, several times, and returns each one's medians; none of one that failed.
+fn costs(programs: &[Program<'_>]) -> Vec<Option<Cost>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); programs.len()];
-    let mut most = vec![Load::default(); programs.len()];
+    let mut most = vec![Some(Load::default()); programs.len()];
     for round in 0..=ROUNDS {
         for (number, program) in programs.iter().enumerate() {
-            let cost = measure((program.run)(round), &program.daemons, round == 0);
-            match round {
-                0 => most[number] = cost.most,
-                _ => costs[number].push(cost),
+            if most[number].is_none() {
+                continue;
+            }
+            match measure((program.run)(round), &program.daemons, round == 0) {
+                Ok(cost) if round == 0 => most[number] = Some(cost.most),
+                Ok(cost) => costs[number].push(cost),
+                // The others' figures are worth having; without kiln's there are no ratios.
+                Err(error) if number > 0 => {
+                    eprintln!("{}: {error}", program.name);
+                    most[number] = None;
+                }
+                Err(error) => panic!("{error}"),
             }
         }
     }
-    let medians = costs.iter().map(|costs| median(costs));
-    medians.zip(most).map(|(cost, most)| Cost { most, ..cost }).collect()
+    let all = costs.iter().zip(most);
+    all.map(|(costs, most)| Some(Cost { most: most?, ..median(costs) })).collect()
 }
 
 /// Prints the lines of a row; kiln's is the first.
-fn print(work: &str, programs: &[Program<'_>], costs: &[Cost]) {
-    for (program, cost) in programs.iter().zip(costs) {
-        let (name, ratio) = (&program.name, cost.wall / costs[0].wall);
-        let (Cost { wall, cpu, .. }, peak) = (cost, cost.most.memory);
-        println!("| {work} | {name} | {wall:.4} | {cpu:.2} | {peak:.0} | {ratio:.2} |");
+fn print(work: &str, programs: &[Program<'_>], costs: &[Option<Cost>]) {
+    let first = costs[0].expect("kiln did not fail").wall;
+    for (Program { name, .. }, cost) in programs.iter().zip(costs) {
+        match cost {
+            None => println!("| {work} | {name} | failed | | | |"),
+            Some(Cost { wall, cpu, most }) => {
+                let (peak, ratio) = (most.memory, wall / first);
+                println!("| {work} | {name} | {wall:.4} | {cpu:.2} | {peak:.0} | {ratio:.2} |");
+            }
+        }
     }
 }
 

@@ -69,25 +69,29 @@ pub(crate) fn median(costs: &[Cost]) -> Cost {
     Cost { wall: of(|it| it.wall), cpu: of(|it| it.cpu), most: Load::default() }
 }
 
-/// Runs commands in turn, whose success is expected. What was written before is on the disk by then.
+/// Runs commands in turn. What was written before is on the disk by then. The error is what one said that failed.
 ///
 /// Looking at memory takes time from what is looked at: a run tells its memory or its times, not both.
-pub(crate) fn measure(commands: Vec<Command>, daemons: &[u32], memory: bool) -> Cost {
+pub(crate) fn measure(
+    commands: Vec<Command>,
+    daemons: &[u32],
+    memory: bool,
+) -> Result<Cost, String> {
     rustix::fs::sync();
     let before = daemons_time(daemons);
     let mut all = Cost::default();
     for command in commands {
-        let one = run(command, daemons, memory);
+        let one = run(command, daemons, memory)?;
         all = Cost {
             wall: all.wall + one.wall,
             cpu: all.cpu + one.cpu,
             most: all.most.most(one.most),
         };
     }
-    Cost { cpu: all.cpu + daemons_time(daemons) - before, ..all }
+    Ok(Cost { cpu: all.cpu + daemons_time(daemons) - before, ..all })
 }
 
-fn run(mut command: Command, daemons: &[u32], memory: bool) -> Cost {
+fn run(mut command: Command, daemons: &[u32], memory: bool) -> Result<Cost, String> {
     let mut said = tempfile::tempfile().unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone().unwrap());
     let begun = Instant::now();
@@ -111,9 +115,9 @@ fn run(mut command: Command, daemons: &[u32], memory: bool) -> Cost {
         let mut text = String::new();
         said.rewind().unwrap();
         said.read_to_string(&mut text).unwrap();
-        panic!("{command:?}: {text}");
+        return Err(format!("{command:?}: {text}"));
     }
-    Cost { wall, cpu, most }
+    Ok(Cost { wall, cpu, most })
 }
 
 /// Returns the most that the trees of some processes have until the end.

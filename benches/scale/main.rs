@@ -31,10 +31,10 @@ const MEASURABLE: f64 = 0.05;
 
 /// What a row's work takes at one size: seen in a run of its own, then timed.
 fn cost(work: &mut Work<'_>) -> Cost {
-    let seen = measure(work(0), &[], true);
+    let seen = measure(work(0), &[], true).unwrap();
     let mut costs = Vec::new();
     while costs.len() < ROUNDS && costs.iter().map(|cost: &Cost| cost.wall).sum::<f64>() < LONG {
-        costs.push(measure(work(costs.len() + 1), &[], false));
+        costs.push(measure(work(costs.len() + 1), &[], false).unwrap());
     }
     Cost { most: seen.most, ..median(&costs) }
 }
