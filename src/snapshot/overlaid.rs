@@ -1,11 +1,21 @@
 //! Commands on overlays: the layers' directories stay as they are, and what is written goes to an upper directory.
+//!
+//! Below the layers of a tree that lacks files over which the sandbox mounts lies one more directory, which has them
+//! empty: otherwise each command would have them made in its upper directory and removed from there. A tree may hide that
+//! directory's entries; the sandbox then makes them as everywhere else.
+
+use std::path::Path;
+
+use rustix::io::Errno;
 
 use super::reduce::Leftovers;
 use super::upper::Upper;
 use super::{Base, LayerId, Result, Snapshots, Snapshotter, View, Workspace, plain_directory};
-use crate::layer::{Changes, diff_upper};
+use crate::digest::ContentDigest;
+use crate::fs::PathError;
+use crate::layer::{Changes, Kind, Metadata, Nowhere, Tree, TreePath, diff_upper};
 use crate::ownership::Owned;
-use crate::sandbox::spec::{Root, Scratch};
+use crate::sandbox::spec::{NETWORK_FILES, Root, Scratch};
 
 /// See the module.
 pub(super) struct Overlaid;
@@ -13,7 +23,10 @@ pub(super) struct Overlaid;
 impl Snapshotter for Overlaid {
     fn prepare(&self, snapshots: Snapshots<'_>, base: Base<'_>) -> Result<Workspace> {
         let upper = Upper::new(snapshots.store, base.tree.root().meta())?;
-        let lower = snapshots.directories(base.layers)?;
+        let mut lower = snapshots.directories(base.layers)?;
+        if !lower.is_empty() && lacks_mount_points(base.tree) {
+            lower.push(snapshots.keep_directory(&mount_points(), &Nowhere)?);
+        }
         let root = Root::Overlay { lower, upper: upper.files.clone(), work: upper.work.clone() };
         Ok(Workspace { root, upper, before: None })
     }
@@ -26,6 +39,7 @@ impl Snapshotter for Overlaid {
         owned: &[Owned],
     ) -> Result<(LayerId, Changes)> {
         let files = &workspace.upper.files;
+        remove_copies(base.tree, files)?;
         let found = workspace.upper.read(base.tree, owned, &snapshots.canceled_by())?;
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(base.tree, found);
@@ -52,4 +66,42 @@ impl Snapshotter for Overlaid {
         };
         Ok(View { lower, scratch })
     }
+}
+
+/// Returns the directories that hold [`NETWORK_FILES`], and these files.
+fn network_paths() -> impl Iterator<Item = (TreePath, TreePath)> {
+    let paths = NETWORK_FILES.iter().filter_map(TreePath::clean);
+    paths.map(|path| (path.parent().unwrap_or_default(), path))
+}
+
+/// Whether a directory below all layers can show what the tree lacks of [`NETWORK_FILES`].
+fn lacks_mount_points(tree: &Tree) -> bool {
+    network_paths().any(|(parent, path)| match tree.get(&parent) {
+        None => true,
+        Some(directory) => directory.is_directory() && tree.get(&path).is_none(),
+    })
+}
+
+/// Makes the layer that has [`NETWORK_FILES`], empty, and nothing else.
+fn mount_points() -> Changes {
+    let mut changes = Changes::new();
+    for (parent, path) in network_paths() {
+        changes.put(parent, Kind::Directory, plain_directory());
+        let empty = Kind::File { size: 0, content: ContentDigest::of(b"") };
+        changes.put(path, empty, Metadata { mode: 0o644, ..Metadata::default() });
+    }
+    changes
+}
+
+/// Removes the copies of [`mount_points`]' directories in which a command has put nothing: a tree that lacks them did
+/// not get them from the command.
+fn remove_copies(tree: &Tree, files: &Path) -> Result<()> {
+    for (parent, _) in network_paths().filter(|(parent, _)| tree.get(parent).is_none()) {
+        let copy = files.join(parent.as_path());
+        match rustix::fs::rmdir(&copy) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            Err(errno) => return Err(PathError::of("remove", &copy)(errno).into()),
+        }
+    }
+    Ok(())
 }
