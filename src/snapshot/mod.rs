@@ -314,7 +314,7 @@ impl<'a> Snapshots<'a> {
             let put = || std::fs::rename(files, place.join("fs"));
             let _ = self.store.place(&format!("snapshots/{}", id.name()), put);
         }
-        if let Some(diff_id) = diff_id {
+        if let Some(diff_id) = diff_id.filter(|_| !self.knows_diff_id(id)) {
             self.write_diff_id(id, diff_id)?;
         }
         Ok(())
@@ -336,11 +336,24 @@ impl<'a> Snapshots<'a> {
             return Ok(known);
         }
         let layer = self.load(id)?;
-        let mut hasher = HashingWriter::new(io::sink());
-        pack(&layer.changes, &*layer.contents, &PackOptions::default(), &mut hasher)?;
-        let diff_id = hasher.into_parts().1.diff_id();
+        let diff_id = hash(&layer.changes, &*layer.contents)?;
         self.write_diff_id(id, diff_id)?;
         Ok(diff_id)
+    }
+
+    /// Returns the diff id of a layer that is to be kept if that takes no longer than to ask somebody else for it: its
+    /// files are in a directory.
+    fn diff_id_of_few(&self, changes: &Changes, files: &Path) -> Result<Option<DiffId>> {
+        const FEW: (usize, u64) = (32, 64 << 10);
+        if changes.len() > FEW.0 || changes.content_size() > FEW.1 {
+            return Ok(None);
+        }
+        Ok(Some(hash(changes, &DirectoryContents::open(files)?)?))
+    }
+
+    /// Returns whether a layer's diff id was found already.
+    pub fn knows_diff_id(&self, id: LayerId) -> bool {
+        self.dir(id).join("diff-id").exists()
     }
 
     /// Returns the size of a layer's tar in bytes.
@@ -409,6 +422,13 @@ impl<'a> Snapshots<'a> {
 /// The metadata of a directory that kiln makes for itself.
 pub fn plain_directory() -> Metadata {
     Metadata { mode: 0o755, ..Metadata::default() }
+}
+
+/// Packs a layer for nothing but the digest of its tar.
+fn hash(changes: &Changes, contents: &dyn Contents) -> Result<DiffId> {
+    let mut hasher = HashingWriter::new(io::sink());
+    pack(changes, contents, &PackOptions::default(), &mut hasher)?;
+    Ok(hasher.into_parts().1.diff_id())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -44,8 +44,9 @@ impl Snapshotter for Overlaid {
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(base.tree, found);
         leftovers.reduce(files, &changes)?;
-        let layer = snapshots.commit_directory(&changes, files, None)?;
-        workspace.discard();
+        let diff_id = snapshots.diff_id_of_few(&changes, files)?;
+        let layer = snapshots.commit_directory(&changes, files, diff_id)?;
+        workspace.upper.throw_away(snapshots.store);
         Ok((layer, changes))
     }
 
@@ -104,4 +105,38 @@ fn remove_copies(tree: &Tree, files: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Edit;
+    use crate::store::Store;
+
+    #[test]
+    fn mount_points_lie_below_the_layers_of_a_tree_that_lacks_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let snapshots = Snapshots::new(&store);
+        let below = |names: &[&str]| {
+            let mut edit = Edit::new(Tree::empty());
+            for name in names {
+                let path = TreePath::clean(name).unwrap();
+                edit.mkdir_all(&path, &plain_directory()).unwrap();
+            }
+            let (tree, changes) = edit.finish();
+            let files = store.scratch_dir().unwrap();
+            let layer = snapshots.commit_directory(&changes, &files, None).unwrap();
+            let base = Base { tree: &tree, layers: &[layer] };
+            let workspace = Overlaid.prepare(snapshots, base).unwrap();
+            let Root::Overlay { lower, .. } = &workspace.root else { panic!("no overlay") };
+            lower[1..].to_vec()
+        };
+        let [points] = &below(&[])[..] else { panic!("one directory") };
+        for name in NETWORK_FILES {
+            assert_eq!(std::fs::read(points.join(&name[1..])).unwrap(), b"", "{name}");
+        }
+        assert_eq!(below(&["/etc/hosts"]), [points.clone()]);
+        assert!(below(&["/etc/hosts", "/etc/resolv.conf"]).is_empty());
+    }
 }

@@ -198,8 +198,9 @@ impl Solver<'_> {
                         self.explain(id, (earlier, key), None, progress);
                     }
                     let made = self.run_step(id, run, progress, cancel)?;
-                    let layer = made.1;
-                    (made, vec![layer])
+                    let unhashed = !self.snapshots().knows_diff_id(made.1);
+                    let layers = unhashed.then_some(made.1).into_iter().collect();
+                    (made, layers)
                 }
                 Op::File(file) => {
                     let made = self.file_step(id, file, base.as_deref(), progress)?;
