@@ -88,6 +88,8 @@ impl Solver<'_> {
         let hashing = Hashing::new(processors);
         let (sender, receiver) = mpsc::channel();
         let mut waiting = pending.clone();
+        let runs = |id: &&VertexId| matches!(self.graph.get(**id).op, Op::Run(_));
+        self.sandbox.expect(pending.iter().filter(runs).count());
         // Commands wait for networks and each other, and the system shares the processors between them; kiln's own
         // work only gets in its own way.
         let (mut running, mut working) = (0_usize, 0_usize);
