@@ -127,7 +127,7 @@ mod tests {
             let (tree, changes) = edit.finish();
             let files = store.scratch_dir().unwrap();
             let layer = snapshots.commit_directory(&changes, &files, None).unwrap();
-            let base = Base { tree: &tree, layers: &[layer] };
+            let base = Base { tree: &tree, layers: std::slice::from_ref(&layer) };
             let workspace = Overlaid.prepare(snapshots, base).unwrap();
             let Root::Overlay { lower, .. } = &workspace.root else { panic!("no overlay") };
             lower[1..].to_vec()
@@ -136,7 +136,7 @@ mod tests {
         for name in NETWORK_FILES {
             assert_eq!(std::fs::read(points.join(&name[1..])).unwrap(), b"", "{name}");
         }
-        assert_eq!(below(&["/etc/hosts"]), [points.clone()]);
+        assert_eq!(below(&["/etc/hosts"]), std::slice::from_ref(points));
         assert!(below(&["/etc/hosts", "/etc/resolv.conf"]).is_empty());
     }
 }
