@@ -825,6 +825,47 @@ fn a_killed_keeper_takes_everything_with_it() {
     until(|| !is_running(&marker));
 }
 
+/// The processes that this thread has started and not waited for.
+fn children() -> Vec<u32> {
+    let text = fs::read_to_string("/proc/thread-self/children").unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_keeper_that_waits_serves_the_next_command_or_is_replaced() {
+    let mut world = World::new();
+    world.spec.root = Root::Directory(world.base());
+    let mut run = |sandbox: &Namespaces, script: &str| {
+        world.spec.process.args = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let mut out = Vec::new();
+        let mut sink = |_: Stream, bytes: &[u8]| out.extend_from_slice(bytes);
+        let ended = sandbox.run(&world.spec, Io::Piped(&mut sink), &Cancel::new()).unwrap();
+        (ended.exit, String::from_utf8(out).unwrap())
+    };
+    let sandbox = sandbox();
+    assert_eq!(run(&sandbox, "echo none"), (Exit::Code(0), "none\n".to_owned()));
+    assert_eq!(children(), [0; 0], "nothing was expected");
+    sandbox.expect(4);
+    assert_eq!(run(&sandbox, "cd /tmp; umask 7; ulimit -n 9; exit 3").0, Exit::Code(3));
+    let [first] = children()[..] else { panic!("one waits") };
+    let said = "ulimit -n; umask; pwd; ls /proc/self/fd | wc -l";
+    let (exit, second) = run(&sandbox, said);
+    assert_eq!(exit, Exit::Code(0));
+    let [next] = children()[..] else { panic!("one waits") };
+    assert_ne!(next, first, "it has served");
+    kill("-KILL", next);
+    until(|| fs::read_to_string(format!("/proc/{next}/stat")).unwrap().contains(") Z "));
+    assert_eq!(run(&sandbox, said).1, second, "in its place comes another");
+    assert_eq!(children().len(), 1);
+    assert_eq!(run(&sandbox, said).1, second);
+    assert_eq!(children(), [0; 0], "no more are expected");
+    sandbox.expect(2);
+    run(&sandbox, "true");
+    assert_eq!(children().len(), 1);
+    drop(sandbox);
+    assert_eq!(children(), [0; 0], "it has nothing to wait for");
+}
+
 #[test]
 fn signals_to_the_own_group_reach_the_command_alone() {
     assert_eq!(World::new().sh("kill -KILL 0").exit.code(), 137);

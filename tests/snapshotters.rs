@@ -110,6 +110,42 @@ fn touched_but_equal_and_metadata_only() {
 }
 
 #[test]
+fn where_the_sandbox_mounts_nothing_is_left() {
+    let kiln = Kiln::new();
+    kiln.file("own", "own\n");
+    let full = "COPY own /etc/hosts\nCOPY own /etc/resolv.conf\n";
+    // Without a directory, with one that lacks a file, with both files, with a directory of somebody's.
+    let bases = ["", "COPY own /etc/hosts\n", full, "COPY --chown=3:4 --chmod=711 own /etc/own\n"];
+    let scripts: [(&str, &[&str]); 2] = [
+        (
+            "ls -l /etc && touch /etc/x && rm /etc/x && touch /etc && ! rm /etc/hosts \
+             && ! mv /etc/resolv.conf /etc/x && ! echo x > /etc/hosts",
+            &[],
+        ),
+        (
+            "echo x > /etc/x && mkdir -p /etc/d/e && rmdir /etc/d/e && ln -s x /etc/y && chmod 700 /etc",
+            &["etc/", "etc/d/", "etc/x", "etc/y"],
+        ),
+    ];
+    for base in bases {
+        for (script, expected) in scripts {
+            let last = same(&kiln, &format!("{base}RUN {script}\n"));
+            let names: Vec<_> = last.iter().filter_map(|line| line.split(' ').nth(3)).collect();
+            assert_eq!(names, expected, "{base}{script}");
+        }
+    }
+    // A directory that is not the image's has whatever mode it has for a while only.
+    assert_eq!(same(&kiln, "RUN chmod 700 /etc\n"), [""; 0]);
+    assert_eq!(same(&kiln, &format!("{full}RUN chmod 700 /etc\n")), ["d 700 0:0 etc/"]);
+    // Nothing below the layers shows through a link.
+    std::fs::create_dir_all(kiln.context().join("linked/real")).unwrap();
+    std::os::unix::fs::symlink("real", kiln.context().join("linked/etc")).unwrap();
+    let rest =
+        "COPY linked /\nRUN ! rm /real/hosts && ! echo x > /etc/resolv.conf && touch /real/x\n";
+    assert_eq!(same(&kiln, rest), ["d 755 0:0 real/", "- 644 0:0 real/x"]);
+}
+
+#[test]
 fn names_of_one_file() {
     let kiln = Kiln::new();
     let scripts = [

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -51,7 +51,8 @@ fn start() -> io::Result<()> {
     let (order, stdin) = receive(&mut socket)?;
     let report = keep(order, stdin, &socket);
     let report = report.unwrap_or_else(Report::Failed);
-    serde_json::to_writer(&socket, &report).map_err(io::Error::other)
+    // In one piece: kiln wakes up for each.
+    socket.write_all(&serde_json::to_vec(&report)?)
 }
 
 fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {

@@ -16,6 +16,7 @@ use rustix::io::{Errno, ioctl_fionbio, retry_on_intr};
 
 use super::cgroup::{Group, kills_in};
 use super::program::Program;
+use super::ready::Ready;
 use super::socket::StandIns;
 use super::spec::Spec;
 use super::wire::{Failure, OrderRef, Report, Setting, send_descriptor};
@@ -26,33 +27,40 @@ use crate::event::{Cancel, Stream};
 const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Sandboxes of the kernel's making.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Namespaces {
     program: Program,
     scratch: PathBuf,
+    ready: Ready,
 }
 
 impl Namespaces {
     /// Uses `init_program`, a kiln binary, for the processes that make sandboxes. What a run needs on disk besides its
     /// root is made in the directory `scratch`, and is garbage if kiln is killed.
     pub fn new(init_program: PathBuf, scratch: PathBuf) -> Self {
-        Self { program: Program::new(init_program), scratch }
+        Self { program: Program::new(init_program), scratch, ready: Ready::default() }
     }
 
-    fn spawn(&self, theirs: UnixStream, io: &Io<'_>) -> Result<Child, Error> {
+    fn start(&self, piped: bool) -> Result<Keeper, Error> {
+        let (socket, theirs) = UnixStream::pair().map_err(talking)?;
         let mut command = Command::new(self.program.executable());
         command.arg0("kiln").arg("sandbox-init").env_clear().stdin(OwnedFd::from(theirs));
-        if matches!(io, Io::Piped(_)) {
+        if piped {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        command.spawn().map_err(|source| {
+        let child = command.spawn().map_err(|source| {
             let program = self.program.path().to_owned();
             Error::Start { program, source }
-        })
+        })?;
+        Ok(Keeper { child, socket })
     }
 }
 
 impl Sandbox for Namespaces {
+    fn expect(&self, commands: usize) {
+        self.ready.expect(commands);
+    }
+
     fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error> {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
@@ -65,15 +73,19 @@ impl Sandbox for Namespaces {
         };
         let group = Group::make(&spec.limits)?;
         let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
-        let (ours, theirs) = UnixStream::pair().map_err(talking)?;
-        let child = self.spawn(theirs, &io)?;
-        let mut keeper = Keeper { child, socket: ours };
+        let piped = !setting.foreground;
+        let mut keeper = match self.ready.take().filter(|_| piped) {
+            Some(keeper) => keeper,
+            None => self.start(piped)?,
+        };
         let kills = memory_kills();
         let mut said = Vec::new();
-        match keeper
-            .send(OrderRef { spec: &spec, setting, groups: group.directories() })
-            .and_then(|()| keeper.follow(io, cancel))
-        {
+        match keeper.send(OrderRef { spec: &spec, setting, groups: group.directories() }).and_then(
+            |()| {
+                self.ready.prepare(|| self.start(true));
+                keeper.follow(io, cancel)
+            },
+        ) {
             Ok(report) => said = report,
             // It ended early; its status tells more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -100,7 +112,8 @@ impl Sandbox for Namespaces {
 }
 
 /// A running keeper. Dropping it ends the sandbox.
-struct Keeper {
+#[derive(Debug)]
+pub(super) struct Keeper {
     child: Child,
     socket: UnixStream,
 }
@@ -114,6 +127,11 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
+    /// Whether its process runs.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn send(&mut self, order: OrderRef<'_>) -> io::Result<()> {
         let bytes = serde_json::to_vec(&order)?;
         let length = (bytes.len() as u64).to_le_bytes();

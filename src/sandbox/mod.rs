@@ -31,6 +31,7 @@ mod launch;
 mod mount;
 mod network;
 mod program;
+mod ready;
 mod recording;
 mod root;
 mod seccomp;
@@ -73,6 +74,9 @@ pub trait Sandbox: Send + Sync {
     /// A command that cannot be found ends with code 127, one that cannot be executed with 126, both with a line
     /// on its standard error, as with a shell.
     fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error>;
+
+    /// Hears how many more commands will be run whose output is piped, perhaps: it may prepare for them.
+    fn expect(&self, _commands: usize) {}
 }
 
 /// Where a command's input comes from and its output goes.

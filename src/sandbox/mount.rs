@@ -8,7 +8,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::network;
 use super::root::{NewFilesystem, Workbench, Writable, attach, clone_tree, open_directory};
-use super::spec::{Mount, MountKind, Scratch, Security, Spec};
+use super::spec::{Mount, MountKind, NETWORK_FILES, Scratch, Security, Spec};
 use super::sys;
 use super::target::{Kind, Targets, kind_of, open_beneath};
 use super::wire::{Failure, Result, errno, refused_at};
@@ -33,14 +33,14 @@ impl<'a> Mounter<'a> {
         Self { targets, bench, nodev: u64::from(nodev(security).bits()) }
     }
 
-    /// Mounts /etc/resolv.conf and /etc/hosts.
+    /// Mounts [`NETWORK_FILES`].
     pub(super) fn network_files(&mut self, spec: &Spec) -> Result<()> {
         let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let systemd = std::fs::read_to_string(network::SYSTEMD_RESOLV_CONF).ok();
         let resolv = network::resolv_conf(spec.network, &host, systemd.as_deref());
         let hosts = network::hosts(&spec.hostname, &spec.extra_hosts);
         let closed = sys::MOUNT_RDONLY | sys::MOUNT_NOSUID | sys::MOUNT_NOEXEC | sys::MOUNT_NODEV;
-        for (path, content) in [("/etc/resolv.conf", resolv), ("/etc/hosts", hosts)] {
+        for (path, content) in NETWORK_FILES.into_iter().zip([resolv, hosts]) {
             let file = self.bench.file(content.as_bytes(), 0o644, (0, 0))?;
             self.put(&file, Path::new(path), closed)?;
         }

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::gateway::Gateway;
 
+/// The files that describe the network, over which every sandbox mounts its own: they are made where a root lacks them,
+/// and removed again.
+pub const NETWORK_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
 /// One process in its own world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {

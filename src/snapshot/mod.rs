@@ -32,8 +32,8 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, Edit, Flavour, LayerError, Metadata, OverlayXattrs, Owners, PackOptions,
-    Tree, TreeContents, TreePath, materialise, pack, packed_size,
+    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
+    Owners, PackOptions, Tree, TreeContents, TreePath, materialise, pack, packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
@@ -299,7 +299,12 @@ impl<'a> Snapshots<'a> {
             let put = || std::fs::rename(files, place.join("fs"));
             let _ = self.store.place(&format!("snapshots/{}", id.name()), put);
         }
-        body.notes().try_for_each(|(name, text)| self.write_note(id, name, &text))
+        for (name, text) in body.notes() {
+            if self.read_note(id, name)?.as_ref() != Some(&text) {
+                self.write_note(id, name, &text)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_note(&self, id: LayerId, name: &str, text: &str) -> Result<()> {
@@ -317,11 +322,24 @@ impl<'a> Snapshots<'a> {
             return Ok(known);
         }
         let layer = self.load(id)?;
-        let mut hasher = HashingWriter::new(io::sink());
-        pack(&layer.changes, &*layer.contents, &PackOptions::default(), &mut hasher)?;
-        let diff_id = hasher.into_parts().1.diff_id();
+        let diff_id = hash(&layer.changes, &*layer.contents)?;
         self.write_note(id, DIFF_ID, &diff_id.to_string())?;
         Ok(diff_id)
+    }
+
+    /// Returns the diff id of a layer that is to be kept if that takes no longer than to ask somebody else for it: its
+    /// files are in a directory.
+    fn diff_id_of_few(&self, changes: &Changes, files: &Path) -> Result<Option<DiffId>> {
+        const FEW: (usize, u64) = (32, 64 << 10);
+        if changes.len() > FEW.0 || changes.content_size() > FEW.1 {
+            return Ok(None);
+        }
+        Ok(Some(hash(changes, &DirectoryContents::open(files)?)?))
+    }
+
+    /// Returns whether a layer's diff id was found already.
+    pub fn knows_diff_id(&self, id: LayerId) -> bool {
+        self.dir(id).join(DIFF_ID).exists()
     }
 
     /// Returns the size of a layer's tar in bytes.
@@ -393,6 +411,13 @@ impl<'a> Snapshots<'a> {
 /// The metadata of a directory that kiln makes for itself.
 pub fn plain_directory() -> Metadata {
     Metadata { mode: 0o755, ..Metadata::default() }
+}
+
+/// Packs a layer for nothing but the digest of its tar.
+fn hash(changes: &Changes, contents: &dyn Contents) -> Result<DiffId> {
+    let mut hasher = HashingWriter::new(io::sink());
+    pack(changes, contents, &PackOptions::default(), &mut hasher)?;
+    Ok(hasher.into_parts().1.diff_id())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

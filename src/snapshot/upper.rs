@@ -36,11 +36,7 @@ pub struct Upper {
 impl Upper {
     /// Makes both, with the metadata of the root that the command is to see.
     pub fn new(store: &Store, root: &Metadata) -> Result<Self> {
-        let top = store.scratch_dir()?;
-        let upper = Self { files: top.join("fs"), work: top.join("work") };
-        for path in [&upper.files, &upper.work] {
-            std::fs::create_dir(path).map_err(PathError::of("create the directory", path))?;
-        }
+        let upper = Self { files: store.scratch_dir()?, work: store.scratch_dir()? };
         upper.prepare(root).map_err(PathError::of("prepare", &upper.files))?;
         Ok(upper)
     }
@@ -98,12 +94,18 @@ impl Upper {
         Ok(found)
     }
 
-    /// Throws both away.
+    /// Throws both away, as far as they are still there.
     pub fn discard(self) {
-        if let Some(top) = self.files.parent() {
+        for path in [&self.files, &self.work] {
             // What is left is swept with the lease's scratch directory.
-            let _ = crate::fs::remove_tree(top);
+            let _ = crate::fs::remove_tree(path);
         }
+    }
+
+    /// The same, but does not wait until they are gone: for what has few files.
+    pub(super) fn throw_away(self, store: &Store) {
+        store.throw_away(self.files);
+        store.throw_away(self.work);
     }
 }
 

@@ -88,6 +88,8 @@ impl Solver<'_> {
         let hashing = Hashing::new(processors);
         let (sender, receiver) = mpsc::channel();
         let mut waiting = pending.clone();
+        let runs = |id: &&VertexId| matches!(self.graph.get(**id).op, Op::Run(_));
+        self.sandbox.expect(pending.iter().filter(runs).count());
         // Commands wait for networks and each other, and the system shares the processors between them; kiln's own
         // work only gets in its own way.
         let (mut running, mut working) = (0_usize, 0_usize);
@@ -198,8 +200,9 @@ impl Solver<'_> {
                         self.explain(id, (earlier, key), None, progress);
                     }
                     let made = self.run_step(id, run, progress, cancel)?;
-                    let layer = made.1;
-                    (made, vec![layer])
+                    let unhashed = !self.snapshots().knows_diff_id(made.1);
+                    let layers = unhashed.then_some(made.1).into_iter().collect();
+                    (made, layers)
                 }
                 Op::File(file) => {
                     let made = self.file_step(id, file, base.as_deref(), progress)?;

@@ -28,6 +28,7 @@ mod collect;
 mod hold;
 mod lock;
 mod record;
+mod trash;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -105,6 +106,7 @@ pub struct Store {
     wrote: std::sync::atomic::AtomicBool,
     holds: hold::Holds,
     reopened: Arc<fs::Reopened>,
+    trash: trash::Trash,
 }
 
 impl Store {
@@ -138,6 +140,7 @@ impl Store {
             scratch,
             holds,
             reopened: Arc::default(),
+            trash: trash::Trash::default(),
         })
     }
 
@@ -195,6 +198,7 @@ impl Drop for Store {
             // Nobody counted it.
             usage::forget(&self.root);
         }
+        self.trash.empty();
         // What cannot be removed now is swept by the next process that opens the store.
         let _ = fs::remove_tree(&self.scratch);
     }

@@ -144,18 +144,9 @@ impl Store {
         let bytes = self.envelope(body)?;
         self.count_record(bytes.len());
         let _guard = self.guard();
-        let replaced = fs::replace(&path, &bytes, &self.scratch);
+        let replaced = fs::replace_with_directory(&path, &bytes, &self.scratch);
         self.hold(&kind.place(name), "");
-        match replaced {
-            Err(error) if error.is_not_found() => {
-                let parent = path.parent().expect("records lie in directories");
-                fs::create_dir_all(parent)?;
-                fs::replace(&path, &bytes, &self.scratch)?;
-                self.hold(&kind.place(name), "");
-                Ok(())
-            }
-            done => Ok(done?),
-        }
+        Ok(replaced?)
     }
 
     /// Returns a record's file as this boot writes it.
