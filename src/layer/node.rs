@@ -221,6 +221,14 @@ impl Node {
         }
     }
 
+    /// Takes what is in the directory; nothing if it is none.
+    pub fn into_children(self) -> Children {
+        match self.kind {
+            NodeKind::Directory(children) => children,
+            _ => Children::new(),
+        }
+    }
+
     /// Returns whether it is a directory.
     pub const fn is_directory(&self) -> bool {
         self.children().is_some()
@@ -279,6 +287,19 @@ impl Node {
         node
     }
 
+    /// Gives it and everything beneath it other metadata, in its place where no other tree has it.
+    pub fn describe_all(node: &mut Arc<Self>, describe: impl Fn(&Self) -> Metadata) {
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            let meta = describe(node);
+            let node = Self::changed(node);
+            node.meta = meta;
+            if let NodeKind::Directory(children) = &mut node.kind {
+                open.extend(children.values_mut());
+            }
+        }
+    }
+
     /// Returns whether it or something beneath it was made with several names.
     pub fn has_links(&self) -> bool {
         let mut open = vec![self];
@@ -335,5 +356,41 @@ impl Node {
             NodeKind::Fifo => hasher.update(b"p"),
         }
         hasher.content()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Nowhere, Tree};
+
+    #[test]
+    fn metadata_changes_in_its_place_and_in_no_other_tree() {
+        let path = |text: &str| TreePath::clean(text).unwrap();
+        let file = || Kind::File { size: 1, content: ContentDigest::of(b"1") };
+        let mut changes = crate::layer::Changes::new();
+        for name in ["d/e/a", "d/e/b", "other"] {
+            changes.put(path(name), file(), Metadata::default());
+        }
+        let tree = Tree::empty().apply(&changes, &Nowhere::shared()).unwrap();
+        let before = tree.root().identity();
+        let at = |tree: &Tree, name: &str| std::ptr::from_ref(tree.get(&path(name)).unwrap());
+        let seven = |node: &Node| Metadata { uid: 7, ..node.meta().clone() };
+        let uids = |node: &Node| -> Vec<u32> {
+            let children = node.children().into_iter().flatten();
+            std::iter::once(node.meta.uid).chain(children.map(|(_, it)| it.meta.uid)).collect()
+        };
+        let mut shared = Arc::clone(tree.shared(&path("d/e")).unwrap());
+        Node::describe_all(&mut shared, seven);
+        assert_eq!(uids(&shared), [7, 7, 7]);
+        assert_eq!(uids(tree.get(&path("d/e")).unwrap()), [0, 0, 0]);
+        assert_eq!(tree.root().identity(), before);
+        let place = at(&tree, "d/e/a");
+        let mut alone = Arc::clone(tree.shared(&path("d/e")).unwrap());
+        drop(tree);
+        Node::describe_all(&mut alone, seven);
+        assert_eq!(uids(&alone), [7, 7, 7]);
+        assert_eq!(alone.identity(), shared.identity());
+        assert_eq!(std::ptr::from_ref(&*alone.children().unwrap()[&b"a"[..]]), place);
     }
 }
