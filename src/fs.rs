@@ -261,9 +261,14 @@ pub fn create_private_dir(path: &Path, close: bool) -> Result<()> {
 ///
 /// `scratch` is a directory on the same file system in which the new bytes are written first.
 pub fn replace(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
+    replace_parts(path, &[bytes], scratch)
+}
+
+/// The same with bytes in several pieces, of which some may be large.
+pub fn replace_parts(path: &Path, parts: &[&[u8]], scratch: &Path) -> Result<()> {
     let fail = PathError::of("write", path);
     let mut file = tempfile::NamedTempFile::new_in(scratch).map_err(&fail)?;
-    file.write_all(bytes).map_err(&fail)?;
+    parts.iter().try_for_each(|part| file.write_all(part)).map_err(&fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
 }
