@@ -56,7 +56,7 @@ pub use edit::Edit;
 pub use error::{LayerError, Result, check_depth};
 pub use materialise::materialise;
 pub use measure::file_bytes;
-pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
+pub use node::{Children, Directory, LinkGroup, Node, NodeKind, Origin};
 pub use pack::{PackOptions, pack, packed_size};
 pub use path::TreePath;
 pub use tree::{LastLink, Tree, Walk};
@@ -65,8 +65,9 @@ pub use xattrs::Xattrs;
 
 use crate::digest::ContentDigest;
 
-/// A modification time.
+/// A modification time. There are hundreds of thousands at times, which is why it has no gap at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(Rust, packed(4))]
 pub struct Timestamp {
     /// Seconds since the Unix epoch.
     pub seconds: i64,

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::error::{Result, misfit};
-use super::node::{Children, LinkGroup, Node, NodeKind, Origin};
+use super::node::{Children, Directory, LinkGroup, Node, NodeKind, Origin};
 use super::{Change, Changes, Contents, Kind, Metadata, TreePath};
 use crate::digest::ContentDigest;
 use crate::fs::PathError;
@@ -128,7 +128,12 @@ impl Tree {
         let mut tree = self.clone();
         let mut links: Vec<(&TreePath, &TreePath)> = Vec::new();
         let mut origin: Option<Origin> = None;
+        let mut parent = TreePath::root();
         for (path, change) in changes {
+            if !path.is_in(&parent) {
+                let before = std::mem::replace(&mut parent, path.parent().unwrap_or_default());
+                tree.pack(before, path);
+            }
             match change {
                 Change::Put { kind: Kind::Hardlink { to }, .. } => links.push((path, to)),
                 Change::Put { kind, meta } => {
@@ -150,12 +155,31 @@ impl Tree {
                 }
             }
         }
+        tree.pack(parent, &TreePath::root());
         let mut groups = HashMap::new();
         for (path, to) in links {
             let group = groups.entry(to).or_insert_with(|| LinkGroup::new(to.clone()));
             tree.link(path, to, group)?;
         }
         Ok(tree)
+    }
+
+    /// Packs the directories from `at` up to the one that `next` lies in, which comes after all that is in them.
+    fn pack(&mut self, mut at: TreePath, next: &TreePath) {
+        while !next.starts_with(&at) {
+            let node = at.components().try_fold(&mut self.root, |node, name| {
+                match &mut Arc::get_mut(node)?.kind {
+                    NodeKind::Directory(directory) => directory.children.get_mut(name),
+                    _ => None,
+                }
+            });
+            if let Some(Node { kind: NodeKind::Directory(directory), .. }) =
+                node.and_then(Arc::get_mut)
+            {
+                directory.pack();
+            }
+            at = at.parent().unwrap_or_default();
+        }
     }
 
     /// Returns the tree with the files of some changes, which it has, read from `contents` from now on.
@@ -259,7 +283,8 @@ impl Tree {
         let mut names = path.components();
         names.next_back();
         for name in names {
-            let NodeKind::Directory(children) = &mut Node::changed(at).kind else {
+            let NodeKind::Directory(Directory { children, .. }) = &mut Node::changed(at).kind
+            else {
                 return Err(misfit(path, "lies beneath something that is no directory"));
             };
             if !children.contains_key(name) {
@@ -268,7 +293,7 @@ impl Tree {
             at = children.get_mut(name).expect("it was there or has just been put there");
         }
         match &mut Node::changed(at).kind {
-            NodeKind::Directory(children) => Ok(children),
+            NodeKind::Directory(directory) => Ok(&mut directory.children),
             _ => Err(misfit(path, "lies beneath something that is no directory")),
         }
     }
