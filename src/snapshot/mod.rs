@@ -29,9 +29,9 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, Stoppable, TarContents, Tree, TreeContents, TreePath, materialise, pack,
-    packed_size,
+    Changes, Contents, DirectoryContents, Edit, Encoded, Flavour, LayerError, Metadata,
+    OverlayXattrs, Owners, PackOptions, Sequence, Stoppable, TarContents, Tree, TreeContents,
+    TreePath, materialise, pack, packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
@@ -233,7 +233,7 @@ impl<'a> Snapshots<'a> {
 
     /// Returns where a layer's files can be read: its directory if there is one, else its tar, which then was packed
     /// here. That of a layer from elsewhere may have its files in another order.
-    pub fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+    pub fn contents(&self, id: LayerId, changes: &dyn Sequence) -> Result<Arc<dyn Contents>> {
         let contents = self.files(id, changes)?;
         Ok(match self.cancel {
             Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
@@ -241,7 +241,7 @@ impl<'a> Snapshots<'a> {
         })
     }
 
-    fn files(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+    fn files(&self, id: LayerId, changes: &dyn Sequence) -> Result<Arc<dyn Contents>> {
         // A build has hundreds of layers: none is opened before something is read from it.
         let (directory, reopened) = (self.dir(id).join("fs"), Arc::clone(self.store.reopened()));
         match std::fs::metadata(&directory) {
@@ -361,9 +361,10 @@ impl<'a> Snapshots<'a> {
         if place.exists() {
             return Ok(place);
         }
-        let layer = self.load(id)?;
+        let changes = Encoded::new(self.encoded(id)?)?;
+        let contents = self.contents(id, &changes)?;
         let made = self.store.scratch_dir()?;
-        materialise(&layer.changes, &*layer.contents, &made, flavour())?;
+        materialise(&changes, &*contents, &made, flavour())?;
         let put = || std::fs::rename(&made, &place);
         match self.store.place(&format!("snapshots/{}", id.name()), put) {
             Ok(()) => Ok(place),
