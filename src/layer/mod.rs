@@ -8,6 +8,7 @@
 //! The types are here; encodings and algorithms are in the siblings.
 
 mod ahead;
+mod apply;
 mod archive;
 mod batch;
 mod behind;

@@ -82,11 +82,6 @@ impl Directory {
     pub const fn new() -> Self {
         Self { children: Children::new(), identity: OnceLock::new() }
     }
-
-    /// Packs what is in it, which grew one by one: half of the room that it took is empty.
-    pub(super) fn pack(&mut self) {
-        self.children = std::mem::take(&mut self.children).into_iter().collect();
-    }
 }
 
 /// What the names of one hard-linked file share. Two are equal if they are the very same group, not if they look

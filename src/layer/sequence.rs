@@ -76,8 +76,10 @@ pub(super) fn complete(sequence: &dyn Sequence, seen: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, Metadata};
+    use super::super::pack::file_offsets;
+    use super::super::{Flavour, Kind, Metadata, Nowhere, PackOptions, materialise};
     use super::*;
+    use crate::digest::ContentDigest;
 
     #[test]
     fn it_is_the_same_as_it_is_written_down() {
@@ -93,5 +95,24 @@ mod tests {
         complete(&encoded, 4).unwrap();
         complete(&encoded, 3).unwrap_err();
         assert!(Encoded::new(bytes[1..].to_vec()).is_err());
+    }
+
+    #[test]
+    fn one_that_ends_early_is_damaged() {
+        let mut changes = Changes::new();
+        changes.put(TreePath::clean("a").unwrap(), Kind::Directory, Metadata::default());
+        let mut bytes = changes.encode();
+        bytes.truncate(bytes.len() - 32);
+        let count = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[count] += 1;
+        bytes.extend_from_slice(ContentDigest::of(&bytes).as_bytes());
+        let encoded = Encoded::new(bytes).unwrap();
+        assert_eq!((encoded.count(), encoded.begin().count()), (2, 1));
+        let damaged = Changes::decode(&encoded.0).unwrap_err().to_string();
+        let offsets = file_offsets(&encoded, &PackOptions::default()).map(drop);
+        assert_eq!(offsets.unwrap_err().to_string(), damaged);
+        let dir = tempfile::tempdir().unwrap();
+        let made = materialise(&encoded, &Nowhere, dir.path(), Flavour::USER);
+        assert_eq!(made.unwrap_err().to_string(), damaged);
     }
 }
