@@ -383,6 +383,12 @@ mod tests {
     use crate::layer::{Nowhere, Tree};
 
     #[test]
+    fn a_file_is_small() {
+        assert_eq!(size_of::<Node>(), 104);
+        assert_eq!(size_of::<(TreePath, crate::layer::Change)>(), 104);
+    }
+
+    #[test]
     fn metadata_changes_in_its_place_and_in_no_other_tree() {
         let path = |text: &str| TreePath::clean(text).unwrap();
         let file = || Kind::File { size: 1, content: ContentDigest::of(b"1") };
