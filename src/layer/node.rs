@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_file_is_small() {
-        assert_eq!(size_of::<Node>(), 104);
+        assert_eq!(size_of::<Node>(), 112);
         assert_eq!(size_of::<(TreePath, crate::layer::Change)>(), 104);
     }
 
