@@ -261,25 +261,26 @@ pub fn create_private_dir(path: &Path, close: bool) -> Result<()> {
 ///
 /// `scratch` is a directory on the same file system in which the new bytes are written first.
 pub fn replace(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
-    replace_and(path, bytes, scratch, || Ok(false))
+    replace_and(path, &[bytes], scratch, || Ok(false))
 }
 
-/// The same, and the directory that the file is in is made if it is missing.
-pub fn replace_with_directory(path: &Path, bytes: &[u8], scratch: &Path) -> Result<()> {
+/// The same with bytes in several pieces, of which some may be large; and the directory that the file is in is made if it
+/// is missing.
+pub fn replace_with_directory(path: &Path, parts: &[&[u8]], scratch: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    replace_and(path, bytes, scratch, || create_dir_all(parent).map(|()| true))
+    replace_and(path, parts, scratch, || create_dir_all(parent).map(|()| true))
 }
 
 /// Asks `mend` if there is no such place; if it says that it is mended the same file is used again.
 fn replace_and(
     path: &Path,
-    bytes: &[u8],
+    parts: &[&[u8]],
     scratch: &Path,
     mend: impl FnOnce() -> Result<bool>,
 ) -> Result<()> {
     let fail = PathError::of("write", path);
     let mut file = tempfile::NamedTempFile::new_in(scratch).map_err(&fail)?;
-    file.write_all(bytes).map_err(&fail)?;
+    parts.iter().try_for_each(|part| file.write_all(part)).map_err(&fail)?;
     let persisted = match file.persist(path) {
         Err(failed) if failed.error.kind() == io::ErrorKind::NotFound && mend()? => {
             failed.file.persist(path)
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(read(&target).unwrap(), b"two");
         let deep = dir.path().join("x/y");
         assert!(replace(&deep, b"one", &scratch).unwrap_err().is_not_found());
-        replace_with_directory(&deep, b"two", &scratch).unwrap();
+        replace_with_directory(&deep, &[b"t", b"wo"], &scratch).unwrap();
         assert_eq!(read(&deep).unwrap(), b"two");
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
     }

@@ -229,12 +229,13 @@ fn file_json(change: &FileChange) -> Value {
     }
     let facts = |facts: &Facts| {
         let Facts { kind: what, meta, below, bytes } = facts;
+        let mtime = meta.mtime.seconds;
         let mut value = json!({
             "Type": kind(what),
             "Mode": format!("{:04o}", meta.mode),
             "Uid": meta.uid,
             "Gid": meta.gid,
-            "Mtime": meta.mtime.seconds,
+            "Mtime": mtime,
             "Size": bytes,
         });
         if *below > 0 {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::pack::{PackOptions, file_offsets};
-use super::{Changes, Contents, Tree, TreePath};
+use super::{Changes, Contents, Sequence, Tree, TreePath};
 use crate::event::Cancel;
 use crate::fs::{PathError, Reopened};
 
@@ -188,9 +188,9 @@ pub(super) struct Offsets {
 
 impl Offsets {
     /// Makes an empty one in which all files of some changes have room: lists that grow leave holes of former sizes.
-    pub(super) fn with_room(changes: &Changes) -> Self {
-        let bytes = changes.iter().map(|(path, _)| path.as_bytes().len()).sum();
-        Self { paths: Vec::with_capacity(bytes), places: Vec::with_capacity(changes.len()) }
+    pub(super) fn with_room(changes: &dyn Sequence) -> Self {
+        let (bytes, count) = (changes.path_bytes(), changes.count());
+        Self { paths: Vec::with_capacity(bytes), places: Vec::with_capacity(count) }
     }
 
     /// Adds a content whose path is after all others.
@@ -232,7 +232,7 @@ impl TarContents {
     /// The same of a tar that stays where it is, and is opened when something is read.
     pub fn reopened(
         (path, reopened): (PathBuf, Arc<Reopened>),
-        changes: &Changes,
+        changes: &dyn Sequence,
         options: &PackOptions,
     ) -> super::Result<Self> {
         let offsets = file_offsets(changes, options)?;

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::disk::{Disk, Flavour};
 use super::error::{LayerError, Result};
-use super::materialise::in_parallel;
+use super::materialise::{in_parallel, run_of};
 use super::node::{Node, NodeKind, Origin};
 use super::{Tree, TreePath};
 use crate::fs::PathError;
@@ -34,7 +34,8 @@ pub fn duplicate(tree: &Tree, root: &Path, flavour: Flavour) -> Result<()> {
             _ => disk.make(&path, &node.kind(), node.meta())?,
         }
     }
-    in_parallel(&disk, &files, |disk, (path, node), buffer| {
+    let run = run_of(files.len());
+    in_parallel(&disk, files.into_iter(), run, |disk, (path, node), buffer| {
         if let NodeKind::File { size, origin, .. } = &node.kind {
             let mut file = disk.create(path, node.meta())?;
             if !copy_piece(origin, &file, *size)

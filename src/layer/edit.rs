@@ -93,16 +93,18 @@ impl Edit {
         Ok(())
     }
 
-    /// Puts a directory of another tree with all that is in it where nothing is, if there is a directory above; returns
-    /// whether there is. No file in it may have several names, which would be others here.
-    pub fn put_whole(&mut self, path: &TreePath, node: &Arc<Node>) -> Result<bool> {
+    /// Returns whether nothing is at a path and a directory is above it.
+    pub fn has_room(&self, path: &TreePath) -> bool {
         let parent = path.parent().and_then(|parent| self.tree.get(&parent));
-        let fits = self.tree.get(path).is_none() && parent.is_some_and(Node::is_directory);
-        if fits {
-            self.tree.put(path, Arc::clone(node))?;
-            self.whole.push(path.clone());
-        }
-        Ok(fits)
+        self.tree.get(path).is_none() && parent.is_some_and(Node::is_directory)
+    }
+
+    /// Puts a directory of another tree with all that is in it where there is room. No file in it may have several names,
+    /// which would be others here.
+    pub fn put_whole(&mut self, path: &TreePath, node: Arc<Node>) -> Result<()> {
+        self.tree.put(path, node)?;
+        self.whole.push(path.clone());
+        Ok(())
     }
 
     /// Removes a path with everything beneath it and returns whether there was anything.
@@ -425,8 +427,8 @@ mod tests {
     fn a_whole_directory_can_still_be_changed() {
         let (from, mut edit) = (base(&["d/a", "d/e/b", "d/c"]), Edit::new(base(&["x/y"])));
         let whole = from.shared(&path("d")).unwrap();
-        assert!(!edit.put_whole(&path("x"), whole).unwrap(), "something is there");
-        assert!(edit.put_whole(&path("x/d"), whole).unwrap());
+        assert!(!edit.has_room(&path("x")) && edit.has_room(&path("x/d")));
+        edit.put_whole(&path("x/d"), Arc::clone(whole)).unwrap();
         edit.put(&path("x/d/new"), node("n")).unwrap();
         edit.link(&path("x/link"), &path("x/d/a")).unwrap();
         assert!(edit.remove(&path("x/d/c")).unwrap());

@@ -71,21 +71,12 @@ impl Changes {
 
     /// Reads what [`Changes::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let end = bytes.len().checked_sub(CHECKSUM).ok_or(LayerError::Corrupt("too short"))?;
-        let (body, checksum) = bytes.split_at(end);
-        if ContentDigest::of(body).as_bytes() != checksum {
-            return Err(LayerError::Corrupt("checksum does not match"));
-        }
-        let rest = body.strip_prefix(DOMAIN).ok_or(LayerError::Corrupt("unknown version"))?;
-        decode_entries(&mut Bytes(rest)).ok_or(LayerError::Corrupt("malformed entry"))
+        decode_entries(&mut Bytes(body_of(bytes)?)).ok_or(LayerError::Corrupt("malformed entry"))
     }
 
     /// Reads what [`Changes::encode`] wrote one by one; whatever is no encoding ends it early.
-    pub fn each(bytes: &[u8]) -> impl Iterator<Item = (TreePath, Change)> {
-        let body =
-            bytes.len().checked_sub(CHECKSUM).and_then(|end| bytes[..end].strip_prefix(DOMAIN));
-        let mut bytes = Bytes(body.unwrap_or_default());
-        let left = bytes.number().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    pub fn each(bytes: &[u8]) -> impl Iterator<Item = (TreePath, Change)> + Send {
+        let (bytes, left) = begin(bytes);
         Entries { bytes, left, last: TreePath::root(), any: false }
     }
 
@@ -119,6 +110,29 @@ impl Changes {
         }
         hand_on(&out)
     }
+}
+
+/// Returns what is between the version and the checksum, which are right.
+pub(super) fn body_of(bytes: &[u8]) -> Result<&[u8]> {
+    let end = bytes.len().checked_sub(CHECKSUM).ok_or(LayerError::Corrupt("too short"))?;
+    let (body, checksum) = bytes.split_at(end);
+    if ContentDigest::of(body).as_bytes() != checksum {
+        return Err(LayerError::Corrupt("checksum does not match"));
+    }
+    body.strip_prefix(DOMAIN).ok_or(LayerError::Corrupt("unknown version"))
+}
+
+/// Returns how many changes there are said to be.
+pub(super) fn count_of(bytes: &[u8]) -> usize {
+    begin(bytes).1
+}
+
+/// Returns the entries, unverified, and how many there are said to be; nothing if it is no encoding.
+fn begin(bytes: &[u8]) -> (Bytes<'_>, usize) {
+    let body = bytes.len().checked_sub(CHECKSUM).and_then(|end| bytes[..end].strip_prefix(DOMAIN));
+    let mut bytes = Bytes(body.unwrap_or_default());
+    let count = bytes.number().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    (bytes, count)
 }
 
 struct Digesting(ContentHasher);

@@ -5,10 +5,12 @@
 //! come before them, links, whiteouts and the directories' own metadata after.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 
 use super::disk::{Disk, Flavour};
 use super::error::{LayerError, Result, misfit};
+use super::sequence::{Sequence, complete};
 use super::{Change, Changes, Contents, Kind, TreePath};
 use crate::digest::ContentHasher;
 
@@ -16,16 +18,18 @@ const BUFFER: usize = 256 << 10;
 
 /// Writes changes into `root`, an empty directory, with as many threads as the machine has.
 pub fn materialise(
-    changes: &Changes,
+    changes: &dyn Sequence,
     contents: &dyn Contents,
     root: &Path,
     flavour: Flavour,
 ) -> Result<()> {
     let mut disk = Disk::open(root, flavour)?;
-    make_directories(&mut disk, changes)?;
-    let files: Vec<(&TreePath, &Change)> = changes.iter().filter(|(_, c)| is_file(c)).collect();
-    write_files(&disk, &files, contents)?;
-    for (path, change) in changes {
+    let others = make_directories(&mut disk, changes)?;
+    let files = changes.begin().filter(|(_, change)| is_file(change));
+    in_parallel(&disk, files, run_of(changes.count()), |disk, (path, change), buffer| {
+        write_with(disk, (path, change), contents, buffer)
+    })?;
+    for (path, change) in &others {
         match change {
             Change::Put { kind: Kind::Directory | Kind::File { .. }, .. } => {}
             Change::Put { kind: Kind::Hardlink { .. }, .. } => {}
@@ -33,12 +37,12 @@ pub fn materialise(
             Change::Remove | Change::Clear { .. } => {}
         }
     }
-    for (path, change) in changes {
+    for (path, change) in &others {
         if let Change::Put { kind: Kind::Hardlink { to }, .. } = change {
             disk.link(path, to)?;
         }
     }
-    finish(&mut disk, changes)
+    finish(&mut disk, &others)
 }
 
 /// Adds whiteouts, marks opaque directories, and gives all directories their metadata, the deepest first.
@@ -75,22 +79,28 @@ const fn is_file(change: &Change) -> bool {
     matches!(change, Change::Put { kind: Kind::File { .. }, .. })
 }
 
-fn make_directories(disk: &mut Disk, changes: &Changes) -> Result<()> {
-    let mut last = TreePath::root();
-    for (path, change) in changes {
+/// Makes the directories; returns what is no regular file.
+fn make_directories(disk: &mut Disk, changes: &dyn Sequence) -> Result<Changes> {
+    let (mut last, mut others, mut seen) = (TreePath::root(), Changes::new(), 0);
+    for (path, change) in changes.begin() {
+        seen += 1;
         let is_directory =
-            matches!(change, Change::Put { kind: Kind::Directory, .. } | Change::Clear { .. });
+            matches!(*change, Change::Put { kind: Kind::Directory, .. } | Change::Clear { .. });
         if is_directory && !path.is_root() {
-            disk.mkdir(path)?;
+            disk.mkdir(&path)?;
         }
         // Sorted, so a parent that nobody described would have come just before.
         let parent = path.parent().unwrap_or_default();
-        if parent != last && !parent.is_root() && !is_described(changes, &parent) {
-            return Err(misfit(path, "has a parent that is not among the changes"));
+        if parent != last && !parent.is_root() && !is_described(&others, &parent) {
+            return Err(misfit(&path, "has a parent that is not among the changes"));
         }
         last = parent;
+        if !is_file(&change) {
+            others.insert(path.into_owned(), change.into_owned());
+        }
     }
-    Ok(())
+    complete(changes, seen)?;
+    Ok(others)
 }
 
 fn is_described(changes: &Changes, directory: &TreePath) -> bool {
@@ -100,31 +110,43 @@ fn is_described(changes: &Changes, directory: &TreePath) -> bool {
     )
 }
 
-fn write_files(disk: &Disk, files: &[(&TreePath, &Change)], contents: &dyn Contents) -> Result<()> {
-    in_parallel(disk, files, |disk, file, buffer| write_with(disk, *file, contents, buffer))
+/// Returns how many of so many items [`in_parallel`] should give to a thread at once: not all of them are in memory.
+pub(super) fn run_of(count: usize) -> usize {
+    count.div_ceil(4 * threads()).clamp(16, 1024)
+}
+
+fn threads() -> usize {
+    crate::parallel::processors().min(8)
 }
 
 /// Gives each thread a run of neighbours, so that each stays within few directories.
-pub(super) fn in_parallel<T: Sync>(
+pub(super) fn in_parallel<T: Send>(
     disk: &Disk,
-    items: &[T],
+    items: impl Iterator<Item = T> + Send,
+    run: usize,
     each: impl Fn(&mut Disk, &T, &mut Vec<u8>) -> Result<()> + Sync,
 ) -> Result<()> {
-    let threads = crate::parallel::processors().min(8);
-    let chunk = items.len().div_ceil(4 * threads).max(16);
-    let chunks = std::sync::Mutex::new(items.chunks(chunk));
+    let mut items = items.fuse();
+    // What two threads take at once is no work for several.
+    let first: Vec<T> = items.by_ref().take(32).collect();
+    let few = first.len() < 32;
+    let items = Mutex::new(first.into_iter().chain(items));
     let work = || -> Result<()> {
         let mut disk = disk.another()?;
         let mut buffer = vec![0; BUFFER];
         loop {
-            let next = chunks.lock().map_or(None, |mut chunks| chunks.next());
-            let Some(items) = next else { return Ok(()) };
-            for item in items {
+            let next = items.lock().map(|mut items| items.by_ref().take(run).collect());
+            let next: Vec<T> = next.unwrap_or_default();
+            if next.is_empty() {
+                return Ok(());
+            }
+            for item in &next {
                 each(&mut disk, item, &mut buffer)?;
             }
         }
     };
-    if threads == 1 || items.len() < 32 {
+    let threads = threads();
+    if threads == 1 || few {
         return work();
     }
     thread::scope(|scope| {

@@ -8,6 +8,7 @@
 //! The types are here; encodings and algorithms are in the siblings.
 
 mod ahead;
+mod apply;
 mod archive;
 mod batch;
 mod behind;
@@ -33,6 +34,7 @@ mod pack;
 mod parents;
 mod path;
 mod reader;
+mod sequence;
 mod sparse;
 mod tree;
 mod unpack;
@@ -56,17 +58,19 @@ pub use edit::Edit;
 pub use error::{LayerError, Result, check_depth};
 pub use materialise::materialise;
 pub use measure::file_bytes;
-pub use node::{Children, LinkGroup, Node, NodeKind, Origin};
+pub use node::{Children, Directory, LinkGroup, Node, NodeKind, Origin};
 pub use pack::{PackOptions, pack, packed_size};
 pub use path::TreePath;
+pub use sequence::{Encoded, Item, Sequence};
 pub use tree::{LastLink, Tree, Walk};
 pub use unpack::{begins_archive, is_archive, read_archive, unpack};
 pub use xattrs::Xattrs;
 
 use crate::digest::ContentDigest;
 
-/// A modification time.
+/// A modification time. There are hundreds of thousands at times, which is why it has no gap at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(Rust, packed(4))]
 pub struct Timestamp {
     /// Seconds since the Unix epoch.
     pub seconds: i64,

@@ -14,6 +14,14 @@ use crate::digest::{ContentDigest, ContentHasher};
 /// What is in a directory, by name.
 pub type Children = BTreeMap<Arc<[u8]>, Arc<Node>>;
 
+/// A directory: what is in it, and what that comes to.
+#[derive(Clone, Default)]
+pub struct Directory {
+    pub(super) children: Children,
+    /// What a file is takes no longer to hash than to look up, and there are many.
+    identity: OnceLock<Box<ContentDigest>>,
+}
+
 /// Where the bytes of a regular file are.
 ///
 /// Files of one directory share where that is, and a file its name with the directory of a tree that it has it from.
@@ -69,6 +77,13 @@ impl Origin {
     }
 }
 
+impl Directory {
+    /// Makes an empty one.
+    pub const fn new() -> Self {
+        Self { children: Children::new(), identity: OnceLock::new() }
+    }
+}
+
 /// What the names of one hard-linked file share. Two are equal if they are the very same group, not if they look
 /// alike.
 #[derive(Debug, Clone)]
@@ -103,7 +118,7 @@ impl Hash for LinkGroup {
 #[derive(Clone)]
 pub enum NodeKind {
     /// A directory and what is in it.
-    Directory(Children),
+    Directory(Directory),
     /// A regular file.
     File {
         /// Bytes.
@@ -142,26 +157,24 @@ pub struct Node {
     pub(super) kind: NodeKind,
     pub(super) meta: Metadata,
     pub(super) group: Option<LinkGroup>,
-    /// Of a directory; what a file is takes no longer to hash than to look up, and there are many.
-    identity: OnceLock<Box<ContentDigest>>,
 }
 
 impl Node {
     /// Makes a node with a single name.
     pub const fn new(kind: NodeKind, meta: Metadata) -> Self {
-        Self { kind, meta, group: None, identity: OnceLock::new() }
+        Self { kind, meta, group: None }
     }
 
     /// Makes an empty directory.
     pub const fn directory(meta: Metadata) -> Self {
-        Self::new(NodeKind::Directory(Children::new()), meta)
+        Self::new(NodeKind::Directory(Directory::new()), meta)
     }
 
     /// Makes the node that a [`Kind`] describes; `None` for a hard link, which is no node of its own. `origin` is
     /// where a regular file can be read.
     pub fn of(kind: &Kind, meta: Metadata, origin: impl FnOnce() -> Origin) -> Option<Self> {
         let kind = match kind {
-            Kind::Directory => NodeKind::Directory(Children::new()),
+            Kind::Directory => NodeKind::Directory(Directory::new()),
             Kind::File { size, content } => {
                 NodeKind::File { size: *size, content: *content, origin: origin() }
             }
@@ -212,12 +225,23 @@ impl Node {
     /// Returns what is in the directory; `None` if it is none.
     pub const fn children(&self) -> Option<&Children> {
         match &self.kind {
-            NodeKind::Directory(children) => Some(children),
-            NodeKind::File { .. }
-            | NodeKind::Symlink { .. }
-            | NodeKind::CharDevice { .. }
-            | NodeKind::BlockDevice { .. }
-            | NodeKind::Fifo => None,
+            NodeKind::Directory(directory) => Some(&directory.children),
+            _ => None,
+        }
+    }
+
+    const fn known_identity(&self) -> Option<&OnceLock<Box<ContentDigest>>> {
+        match &self.kind {
+            NodeKind::Directory(directory) => Some(&directory.identity),
+            _ => None,
+        }
+    }
+
+    /// Takes what is in the directory; nothing if it is none.
+    pub fn into_children(self) -> Children {
+        match self.kind {
+            NodeKind::Directory(directory) => directory.children,
+            _ => Children::new(),
         }
     }
 
@@ -238,7 +262,7 @@ impl Node {
     #[must_use]
     pub fn alone(&self, meta: Metadata) -> Self {
         let kind = match &self.kind {
-            NodeKind::Directory(_) => NodeKind::Directory(Children::new()),
+            NodeKind::Directory(_) => NodeKind::Directory(Directory::new()),
             kind => kind.clone(),
         };
         Self::new(kind, meta)
@@ -247,26 +271,26 @@ impl Node {
     /// Returns the digest of everything that a container could see of the node and of what is beneath it, except
     /// its own name and modification times.
     pub fn identity(&self) -> ContentDigest {
-        if !self.is_directory() {
-            return self.compute_identity();
-        }
-        if self.identity.get().is_none() {
+        let Some(known) = self.known_identity() else { return self.compute_identity() };
+        if known.get().is_none() {
             self.identify_below();
         }
-        **self.identity.get_or_init(|| Box::new(self.compute_identity()))
+        **known.get_or_init(|| Box::new(self.compute_identity()))
     }
 
     /// Computes the identities of directories from the deepest up to this one: each asks for those in it, and a tree can
     /// be deeper than the stack of a thread.
     fn identify_below(&self) {
-        let is_open = |node: &&Self| node.is_directory() && node.identity.get().is_none();
+        let is_open = |node: &&Self| node.known_identity().is_some_and(|it| it.get().is_none());
         let mut open = vec![self];
         while let Some(&node) = open.last() {
             let before = open.len();
             let children = node.children().into_iter().flatten();
             open.extend(children.map(|(_, child)| &**child).filter(is_open));
             if open.len() == before {
-                node.identity.get_or_init(|| Box::new(node.compute_identity()));
+                if let Some(known) = node.known_identity() {
+                    known.get_or_init(|| Box::new(node.compute_identity()));
+                }
                 open.pop();
             }
         }
@@ -275,8 +299,23 @@ impl Node {
     /// Gives access for a change, unsharing the node and forgetting its identity.
     pub(super) fn changed(node: &mut Arc<Self>) -> &mut Self {
         let node = Arc::make_mut(node);
-        node.identity.take();
+        if let NodeKind::Directory(directory) = &mut node.kind {
+            directory.identity.take();
+        }
         node
+    }
+
+    /// Gives it and everything beneath it other metadata, in its place where no other tree has it.
+    pub fn describe_all(node: &mut Arc<Self>, describe: impl Fn(&Self) -> Metadata) {
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            let meta = describe(node);
+            let node = Self::changed(node);
+            node.meta = meta;
+            if let NodeKind::Directory(directory) = &mut node.kind {
+                open.extend(directory.children.values_mut());
+            }
+        }
     }
 
     /// Returns whether it or something beneath it was made with several names.
@@ -310,9 +349,9 @@ impl Node {
         }
         hasher.field(self.group.as_ref().map_or(&[], |group| group.first().as_bytes()));
         match &self.kind {
-            NodeKind::Directory(children) => {
+            NodeKind::Directory(directory) => {
                 hasher.update(b"d");
-                for (name, child) in children {
+                for (name, child) in &directory.children {
                     hasher.field(name);
                     hasher.update(child.identity().as_bytes());
                 }
@@ -335,5 +374,47 @@ impl Node {
             NodeKind::Fifo => hasher.update(b"p"),
         }
         hasher.content()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Nowhere, Tree};
+
+    #[test]
+    fn a_file_is_small() {
+        assert_eq!(size_of::<Node>(), 112);
+        assert_eq!(size_of::<(TreePath, crate::layer::Change)>(), 104);
+    }
+
+    #[test]
+    fn metadata_changes_in_its_place_and_in_no_other_tree() {
+        let path = |text: &str| TreePath::clean(text).unwrap();
+        let file = || Kind::File { size: 1, content: ContentDigest::of(b"1") };
+        let mut changes = crate::layer::Changes::new();
+        for name in ["d/e/a", "d/e/b", "other"] {
+            changes.put(path(name), file(), Metadata::default());
+        }
+        let tree = Tree::empty().apply(&changes, &Nowhere::shared()).unwrap();
+        let before = tree.root().identity();
+        let at = |tree: &Tree, name: &str| std::ptr::from_ref(tree.get(&path(name)).unwrap());
+        let seven = |node: &Node| Metadata { uid: 7, ..node.meta().clone() };
+        let uids = |node: &Node| -> Vec<u32> {
+            let children = node.children().into_iter().flatten();
+            std::iter::once(node.meta.uid).chain(children.map(|(_, it)| it.meta.uid)).collect()
+        };
+        let mut shared = Arc::clone(tree.shared(&path("d/e")).unwrap());
+        Node::describe_all(&mut shared, seven);
+        assert_eq!(uids(&shared), [7, 7, 7]);
+        assert_eq!(uids(tree.get(&path("d/e")).unwrap()), [0, 0, 0]);
+        assert_eq!(tree.root().identity(), before);
+        let place = at(&tree, "d/e/a");
+        let mut alone = Arc::clone(tree.shared(&path("d/e")).unwrap());
+        drop(tree);
+        Node::describe_all(&mut alone, seven);
+        assert_eq!(uids(&alone), [7, 7, 7]);
+        assert_eq!(alone.identity(), shared.identity());
+        assert_eq!(std::ptr::from_ref(&*alone.children().unwrap()[&b"a"[..]]), place);
     }
 }

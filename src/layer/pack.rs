@@ -12,6 +12,7 @@ use super::batch::{is_small, small_files};
 use super::contents::Offsets;
 use super::error::{LayerError, Result, misfit};
 use super::header::{BLOCK, Header, padding};
+use super::sequence::{Sequence, complete};
 use super::whiteout::{OPAQUE, PREFIX};
 use super::{Change, Changes, Contents, Kind, Metadata, TreePath};
 use crate::digest::{ContentDigest, ContentHasher};
@@ -36,7 +37,7 @@ pub fn pack(
     let mut writer = Writer { out, buffer: Vec::with_capacity(BUFFER + 4 * BLOCK), flushed: 0 };
     small_files(changes, contents, |small| {
         for (path, change) in changes {
-            write_headers(path, change, (changes, options), &mut writer.buffer)?;
+            write_headers(path, change, (Some(changes), options), &mut writer.buffer)?;
             match change {
                 Change::Put { kind: Kind::File { size, .. }, .. } if is_small(*size) => {
                     writer.buffer.extend_from_slice(small.next(*size)?);
@@ -56,48 +57,51 @@ pub fn pack(
 }
 
 /// Returns where in the tar that [`pack`] makes each regular file's content begins, and its size.
-pub(super) fn file_offsets(changes: &Changes, options: &PackOptions) -> Result<Offsets> {
+pub(super) fn file_offsets(changes: &dyn Sequence, options: &PackOptions) -> Result<Offsets> {
     let mut offsets = Offsets::with_room(changes);
-    lay_out(changes, options, |path, at, size| offsets.push(path, at, size))?;
+    lay_out((changes, None), options, |path, at, size| offsets.push(path, at, size))?;
     Ok(offsets)
 }
 
 /// Returns how many bytes [`pack`] writes.
 pub fn packed_size(changes: &Changes) -> Result<u64> {
-    let end = lay_out(changes, &PackOptions::default(), |_, _, _| ())?;
+    let end = lay_out((changes, Some(changes)), &PackOptions::default(), |_, _, _| ())?;
     Ok(end + 2 * BLOCK as u64)
 }
 
-/// Hands on each regular file with the place and the size of its content; returns where the last entry ends.
+/// Hands on each regular file with the place and the size of its content; returns where the last entry ends. Links are
+/// held against `all`.
 fn lay_out(
-    changes: &Changes,
+    (changes, all): (&dyn Sequence, Option<&Changes>),
     options: &PackOptions,
     mut file: impl FnMut(&TreePath, u64, u64),
 ) -> Result<u64> {
-    let (mut at, mut headers) = (0, Vec::new());
-    for (path, change) in changes {
+    let (mut at, mut headers, mut seen) = (0, Vec::new(), 0);
+    for (path, change) in changes.begin() {
         headers.clear();
-        write_headers(path, change, (changes, options), &mut headers)?;
+        write_headers(&path, &change, (all, options), &mut headers)?;
         at += headers.len() as u64;
-        if let Change::Put { kind: Kind::File { size, .. }, .. } = change {
-            file(path, at, *size);
+        if let Change::Put { kind: Kind::File { size, .. }, .. } = &*change {
+            file(&path, at, *size);
             at += size.next_multiple_of(BLOCK as u64);
         }
+        seen += 1;
     }
+    complete(changes, seen)?;
     Ok(at)
 }
 
 fn write_headers(
     path: &TreePath,
     change: &Change,
-    (changes, options): (&Changes, &PackOptions),
+    (all, options): (Option<&Changes>, &PackOptions),
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let written = match change {
         Change::Remove => Header::new(b'0', &whiteout_name(path)?).write(out),
         Change::Put { kind, meta } => {
             let link = match kind {
-                Kind::Hardlink { to } => link_target(path, to, changes)?,
+                Kind::Hardlink { to } => link_target(path, to, all)?,
                 Kind::Symlink { target } => target,
                 _ => &[],
             };
@@ -163,7 +167,8 @@ fn whiteout_name(path: &TreePath) -> Result<Vec<u8>> {
 }
 
 /// A reader of the tar makes the link when it comes, so the file must have come before.
-fn link_target<'a>(path: &TreePath, to: &'a TreePath, changes: &Changes) -> Result<&'a [u8]> {
+fn link_target<'a>(path: &TreePath, to: &'a TreePath, all: Option<&Changes>) -> Result<&'a [u8]> {
+    let Some(changes) = all else { return Ok(to.as_bytes()) };
     let ready = match changes.get(to) {
         Some(Change::Put { kind, .. }) => {
             to < path && !matches!(kind, Kind::Directory | Kind::Hardlink { .. })

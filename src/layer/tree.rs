@@ -4,19 +4,18 @@
 //! trees have in common they share, identities included. Paths given to a tree are taken literally; only
 //! [`Tree::resolve`] follows symbolic links, and never out of the root.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::error::{Result, misfit};
-use super::node::{Children, LinkGroup, Node, NodeKind, Origin};
+use super::node::{Children, Directory, LinkGroup, Node, NodeKind, Origin};
 use super::{Change, Changes, Contents, Kind, Metadata, TreePath};
 use crate::digest::ContentDigest;
 use crate::fs::PathError;
 
 /// No path is longer than what the kernel takes, which also bounds the depth of every tree.
-const LONGEST_PATH: usize = 4095;
+pub(super) const LONGEST_PATH: usize = 4095;
 
 /// After so many symbolic links a path is taken for a loop.
 const MOST_LINKS: usize = 255;
@@ -122,42 +121,6 @@ impl Tree {
         Ok(at)
     }
 
-    /// Returns this tree with changes made to it, the contents of which are in `contents`. Missing parents become
-    /// directories of root with mode 0755.
-    pub fn apply(&self, changes: &Changes, contents: &Arc<dyn Contents>) -> Result<Self> {
-        let mut tree = self.clone();
-        let mut links: Vec<(&TreePath, &TreePath)> = Vec::new();
-        let mut origin: Option<Origin> = None;
-        for (path, change) in changes {
-            match change {
-                Change::Put { kind: Kind::Hardlink { to }, .. } => links.push((path, to)),
-                Change::Put { kind, meta } => {
-                    let origin = || {
-                        let made = match &origin {
-                            Some(last) => last.beside(path, last),
-                            None => Origin::new(contents.clone(), path),
-                        };
-                        origin.insert(made).clone()
-                    };
-                    if let Some(node) = Node::of(kind, meta.clone(), origin) {
-                        tree.put(path, Arc::new(node))?;
-                    }
-                }
-                Change::Remove => drop(tree.remove(path)?),
-                Change::Clear { meta } => {
-                    tree.remove(path)?;
-                    tree.put(path, Arc::new(Node::directory(meta.clone())))?;
-                }
-            }
-        }
-        let mut groups = HashMap::new();
-        for (path, to) in links {
-            let group = groups.entry(to).or_insert_with(|| LinkGroup::new(to.clone()));
-            tree.link(path, to, group)?;
-        }
-        Ok(tree)
-    }
-
     /// Returns the tree with the files of some changes, which it has, read from `contents` from now on.
     pub fn read_from(mut self, changes: &Changes, contents: &Arc<dyn Contents>) -> Result<Self> {
         let mut last: Option<Origin> = None;
@@ -183,6 +146,27 @@ impl Tree {
         Ok(self)
     }
 
+    /// Puts nodes into one directory, that of `path`, each as [`Tree::put`] does.
+    pub(super) fn put_together(
+        &mut self,
+        path: &TreePath,
+        nodes: impl Iterator<Item = (Arc<[u8]>, Arc<Node>)>,
+    ) -> Result<()> {
+        let children = self.children_of_parent(path)?;
+        // Made at once it has no empty room: one that grows in order is half empty.
+        if children.is_empty() {
+            *children = nodes.collect();
+            return Ok(());
+        }
+        for (name, node) in nodes {
+            match children.get_mut(&name) {
+                Some(old) => replace(old, node),
+                None => drop(children.insert(name, node)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a node at a path, replacing what is there; a directory over a directory keeps what is in it.
     pub(super) fn put(&mut self, path: &TreePath, node: Arc<Node>) -> Result<()> {
         let Some(name) = path.name() else {
@@ -194,10 +178,7 @@ impl Tree {
         };
         let children = self.children_of_parent(path)?;
         match children.get_mut(name) {
-            Some(old) if old.is_directory() && node.is_directory() => {
-                Node::changed(old).meta = node.meta.clone();
-            }
-            Some(old) => *old = node,
+            Some(old) => replace(old, node),
             None => drop(children.insert(node.named(name), node)),
         }
         Ok(())
@@ -251,7 +232,7 @@ impl Tree {
         names.map(|(path, _)| path).collect()
     }
 
-    fn children_of_parent(&mut self, path: &TreePath) -> Result<&mut Children> {
+    pub(super) fn children_of_parent(&mut self, path: &TreePath) -> Result<&mut Children> {
         if path.as_bytes().len() > LONGEST_PATH {
             return Err(misfit(path, "is too long"));
         }
@@ -259,7 +240,8 @@ impl Tree {
         let mut names = path.components();
         names.next_back();
         for name in names {
-            let NodeKind::Directory(children) = &mut Node::changed(at).kind else {
+            let NodeKind::Directory(Directory { children, .. }) = &mut Node::changed(at).kind
+            else {
                 return Err(misfit(path, "lies beneath something that is no directory"));
             };
             if !children.contains_key(name) {
@@ -268,9 +250,16 @@ impl Tree {
             at = children.get_mut(name).expect("it was there or has just been put there");
         }
         match &mut Node::changed(at).kind {
-            NodeKind::Directory(children) => Ok(children),
+            NodeKind::Directory(directory) => Ok(&mut directory.children),
             _ => Err(misfit(path, "lies beneath something that is no directory")),
         }
+    }
+}
+
+fn replace(old: &mut Arc<Node>, node: Arc<Node>) {
+    match old.is_directory() && node.is_directory() {
+        true => Node::changed(old).meta = node.meta.clone(),
+        false => *old = node,
     }
 }
 

@@ -45,12 +45,18 @@ pub(super) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-/// Makes all threads take memory from one heap, where the C library has several (mallopt(3)).
+/// Long lists have pages of their own from so many bytes on.
+#[cfg(target_env = "gnu")]
+const LONG: std::ffi::c_int = 1 << 20;
+
+/// Makes all threads take memory from one heap, where the C library has several (mallopt(3)), and long lists give theirs
+/// back.
 pub(super) fn one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number that no other thread reads yet: the callers have one thread.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LONG);
     }
 }
 

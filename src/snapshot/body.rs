@@ -13,7 +13,7 @@ use crate::digest::{DiffId, Digest};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, LayerError, PackOptions, Stoppable, TarContents,
+    Contents, DirectoryContents, LayerError, PackOptions, Sequence, Stoppable, TarContents,
     TreePath, decoder,
 };
 
@@ -29,7 +29,7 @@ pub(super) enum Body {
 
 impl Snapshots<'_> {
     /// Returns where a layer's files can be read.
-    pub fn contents(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+    pub fn contents(&self, id: LayerId, changes: &dyn Sequence) -> Result<Arc<dyn Contents>> {
         let contents = self.files(id, changes)?;
         Ok(match self.cancel {
             Some(cancel) => Arc::new(Stoppable::new(contents, cancel)),
@@ -37,7 +37,7 @@ impl Snapshots<'_> {
         })
     }
 
-    fn files(&self, id: LayerId, changes: &Changes) -> Result<Arc<dyn Contents>> {
+    fn files(&self, id: LayerId, changes: &dyn Sequence) -> Result<Arc<dyn Contents>> {
         // A build has hundreds of layers: none is opened before something is read from it.
         let reopened = || Arc::clone(self.store.reopened());
         let tar =

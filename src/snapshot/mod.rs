@@ -32,8 +32,9 @@ use crate::digest::{ContentDigest, DiffId, Digest, DigestError, HashingWriter};
 use crate::event::Cancel;
 use crate::fs::{self, PathError};
 use crate::layer::{
-    Changes, Contents, DirectoryContents, Edit, Flavour, LayerError, Metadata, OverlayXattrs,
-    Owners, PackOptions, Tree, TreeContents, TreePath, materialise, pack, packed_size,
+    Changes, Contents, DirectoryContents, Edit, Encoded, Flavour, LayerError, Metadata,
+    OverlayXattrs, Owners, PackOptions, Tree, TreeContents, TreePath, materialise, pack,
+    packed_size,
 };
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Root, Scratch};
@@ -363,9 +364,10 @@ impl<'a> Snapshots<'a> {
         if place.exists() {
             return Ok(place);
         }
-        let layer = self.load(id)?;
+        let changes = Encoded::new(self.encoded(id)?)?;
+        let contents = self.contents(id, &changes)?;
         let made = self.store.scratch_dir()?;
-        materialise(&layer.changes, &*layer.contents, &made, flavour())?;
+        materialise(&changes, &*contents, &made, flavour())?;
         let put = || std::fs::rename(&made, &place);
         match self.store.place(&format!("snapshots/{}", id.name()), put) {
             Ok(()) => Ok(place),

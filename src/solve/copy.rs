@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::error::StepError;
 use super::select::{Filter, FilterState, Found, Verdict, path_of};
 use crate::dockerfile::chmod::Chmod;
-use crate::layer::{Edit, LastLink, LinkGroup, Metadata, Node, Timestamp, Tree, TreePath};
+use crate::layer::{Edit, LastLink, LinkGroup, Metadata, Node, Timestamp, TreePath};
 
 /// What applies to everything that is copied.
 pub(super) struct Rules<'a> {
@@ -32,9 +32,9 @@ impl Rules<'_> {
         Metadata { mode, uid, gid, mtime: self.now, ..Metadata::default() }
     }
 
-    /// Whether everything is copied as it is.
-    fn keeps_all(&self) -> bool {
-        self.owner.is_none() && self.chmod.is_none() && self.filter.is_empty()
+    /// Whether everything is copied with the metadata that it has.
+    fn keeps_metadata(&self) -> bool {
+        self.owner.is_none() && self.chmod.is_none()
     }
 
     /// What a copy of `node` gets.
@@ -54,24 +54,23 @@ fn is_symlink(node: &Node) -> bool {
     matches!(node.body(), crate::layer::NodeKind::Symlink { .. })
 }
 
-/// Copies one thing that was found in `source` to `dest`, an absolute path whose trailing slash says that it is a
-/// directory. `contents_only`: a directory is copied by what is in it.
+/// Copies one thing that was found to `dest`, an absolute path whose trailing slash says that it is a directory.
+/// `contents_only`: a directory is copied by what is in it. What nobody else has is not copied but taken: there may be
+/// hundreds of thousands of files, which then are in memory once.
 pub(super) fn copy(
     edit: &mut Edit,
-    source: &Tree,
-    found: &Found,
+    found: Found,
     (dest, contents_only): (&str, bool),
     rules: &Rules<'_>,
 ) -> Result<(), StepError> {
-    let node =
-        source.shared(&found.real).ok_or_else(|| StepError::NotFound(found.named.clone()))?;
+    let Found { named, node, .. } = found;
     let ensured =
         if dest.ends_with('/') { dest } else { dest.rsplit_once('/').map_or("/", |(dir, _)| dir) };
     let ensured = edit.tree().resolve(&path_of(ensured)?, LastLink::Follow)?;
     make_directories(edit, &ensured, rules)?;
     let dest = edit.tree().resolve(&path_of(dest)?, LastLink::Follow)?;
-    let target = prepare(edit, (node, found), dest, contents_only, rules)?;
-    let whole = rules.keeps_all() && !node.has_links();
+    let target = prepare(edit, (&node, &named), dest, contents_only, rules)?;
+    let whole = rules.filter.is_empty() && !node.has_links();
     let mut copier = Copier { edit, rules, whole, links: HashMap::new(), pending: Vec::new() };
     copier.copy(node, &TreePath::root(), &target, &FilterState::default())
 }
@@ -88,7 +87,7 @@ pub(super) fn make_directories(
 /// Decides the final name of the copy and makes the directory that it goes into.
 fn prepare(
     edit: &mut Edit,
-    (node, found): (&Node, &Found),
+    (node, named): (&Node, &TreePath),
     dest: TreePath,
     contents_only: bool,
     rules: &Rules<'_>,
@@ -99,7 +98,7 @@ fn prepare(
         (false, Some(true)) => true,
         _ => false,
     };
-    let target = match found.named.name() {
+    let target = match named.name() {
         Some(name) if into => dest.join(name).unwrap_or(dest),
         _ => dest,
     };
@@ -131,7 +130,7 @@ struct Pending {
 impl Copier<'_, '_> {
     fn copy(
         &mut self,
-        node: &Arc<Node>,
+        node: Arc<Node>,
         relative: &TreePath,
         target: &TreePath,
         parent: &FilterState,
@@ -155,17 +154,17 @@ impl Copier<'_, '_> {
 
     fn copy_directory(
         &mut self,
-        node: &Arc<Node>,
+        node: Arc<Node>,
         (relative, target): (&TreePath, &TreePath),
         included: bool,
         state: &FilterState,
     ) -> Result<(), StepError> {
         if included {
             self.make_pending()?;
-            if self.whole && self.edit.put_whole(target, node)? {
-                return Ok(());
+            if self.whole && self.edit.has_room(target) {
+                return self.put_whole(node, target);
             }
-            self.make_directory(node, target, !relative.is_root())?;
+            self.make_directory(&node, target, !relative.is_root())?;
         }
         let pending = Pending {
             node: node.alone(node.meta().clone()),
@@ -173,14 +172,32 @@ impl Copier<'_, '_> {
             made: included,
         };
         self.pending.push(pending);
-        for (name, child) in node.children().into_iter().flatten() {
-            let (Some(relative), Some(target)) = (relative.join(name), target.join(name)) else {
-                continue;
+        let mut copy =
+            |name: &[u8], child: Arc<Node>| match (relative.join(name), target.join(name)) {
+                (Some(relative), Some(target)) => self.copy(child, &relative, &target, state),
+                _ => Ok(()),
             };
-            self.copy(child, &relative, &target, state)?;
+        match Arc::try_unwrap(node) {
+            Ok(node) => {
+                node.into_children()
+                    .into_iter()
+                    .try_for_each(|(name, child)| copy(&name, child))?;
+            }
+            Err(shared) => {
+                let mut children = shared.children().into_iter().flatten();
+                children.try_for_each(|(name, child)| copy(name, Arc::clone(child)))?;
+            }
         }
         self.pending.pop();
         Ok(())
+    }
+
+    /// Puts a directory where there is room for it with all that is in it.
+    fn put_whole(&mut self, mut node: Arc<Node>, target: &TreePath) -> Result<(), StepError> {
+        if !self.rules.keeps_metadata() {
+            Node::describe_all(&mut node, |node| self.rules.metadata(node));
+        }
+        Ok(self.edit.put_whole(target, node)?)
     }
 
     /// Makes the directories on the way down now that something in them is included.
@@ -228,7 +245,7 @@ impl Copier<'_, '_> {
         Ok(())
     }
 
-    fn copy_file(&mut self, node: &Arc<Node>, target: &TreePath) -> Result<(), StepError> {
+    fn copy_file(&mut self, mut node: Arc<Node>, target: &TreePath) -> Result<(), StepError> {
         if self.edit.tree().get(target).is_some_and(Node::is_directory) {
             return Err(StepError::IsDirectory(target.clone()));
         }
@@ -240,10 +257,9 @@ impl Copier<'_, '_> {
         }
         // The name alone is replaced: other names of what was there keep it.
         self.edit.remove(target)?;
-        let meta = self.rules.metadata(node);
-        match meta == *node.meta() {
-            true => Ok(self.edit.put(target, Arc::clone(node))?),
-            false => Ok(self.edit.put(target, node.alone(meta))?),
+        if !self.rules.keeps_metadata() {
+            Node::describe_all(&mut node, |node| self.rules.metadata(node));
         }
+        Ok(self.edit.put(target, node)?)
     }
 }

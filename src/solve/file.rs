@@ -12,30 +12,40 @@ use crate::oci;
 use crate::source::archive;
 use crate::store::Store;
 
-/// Performs the actions on a tree; on nothing if there is none, as with `--link`. `sources` has, for each action, the
-/// tree that it copies from.
+/// What an action copies.
+pub(super) type Taken = Vec<Found>;
+
+/// Finds what an action copies in the tree that it copies from.
+pub(super) fn take(action: &FileAction, source: Option<&Tree>) -> Result<Taken, StepError> {
+    let FileAction::Copy(copy) = action else { return Ok(Vec::new()) };
+    let CopySource::Vertex { path, pattern, parents, .. } = &copy.source else {
+        return Ok(Vec::new());
+    };
+    let nothing = Tree::empty();
+    let source = source.unwrap_or(&nothing);
+    if let Some(required) = parents.as_ref().and_then(|parents| parents.required.as_ref()) {
+        select::find(source, required, false)?;
+    }
+    select::find(source, path, *pattern)
+}
+
+/// Performs the actions on a tree; on nothing if there is none, as with `--link`. `taken` has what each action copies.
 pub(super) fn perform(
     store: &Store,
     base: Option<&Tree>,
     actions: &[FileAction],
-    sources: &[Option<Tree>],
+    taken: Vec<Taken>,
     now: Timestamp,
 ) -> Result<Edit, StepError> {
     let mut edit = Edit::new(base.cloned().unwrap_or_else(Tree::empty));
     if base.is_none() {
         actions.iter().try_for_each(refuse_named_owner)?;
     }
-    for (action, source) in actions.iter().zip(sources) {
+    for (action, taken) in actions.iter().zip(taken) {
         match action {
             FileAction::MakeDirectory { path, user } => make_directory(&mut edit, path, user, now)?,
             FileAction::Copy(copy) => {
-                copy_action(
-                    store,
-                    &mut edit,
-                    copy,
-                    source.as_ref().unwrap_or(&Tree::empty()),
-                    now,
-                )?;
+                copy_action(store, &mut edit, (copy, taken), now)?;
             }
         }
     }
@@ -81,8 +91,7 @@ fn owner(tree: &Tree, spec: &str) -> Result<Option<(u32, u32)>, StepError> {
 fn copy_action(
     store: &Store,
     edit: &mut Edit,
-    copy: &Copy,
-    source: &Tree,
+    (copy, taken): (&Copy, Taken),
     now: Timestamp,
 ) -> Result<(), StepError> {
     let owner = owner(edit.tree(), &copy.chown)?;
@@ -95,23 +104,20 @@ fn copy_action(
     match &copy.source {
         CopySource::Inline { name, content } => {
             let tree = inline(name, content, now)?;
-            let path = path_of(name)?;
-            let found = Found { named: path.clone(), real: path };
-            copy::copy(edit, &tree, &found, (&copy.dest, false), &rules)
-        }
-        CopySource::Vertex { path, pattern, parents, .. } => {
-            if let Some(required) = parents.as_ref().and_then(|parents| parents.required.as_ref()) {
-                select::find(source, required, false)?;
+            for found in select::find(&tree, name, false)? {
+                copy::copy(edit, found, (&copy.dest, false), &rules)?;
             }
-            for found in select::find(source, path, *pattern)? {
-                if copy.unpack && unpack(store, edit, (source, &found), &copy.dest, &rules)? {
+        }
+        CopySource::Vertex { pattern, .. } => {
+            for found in taken {
+                if copy.unpack && unpack(store, edit, &found, &copy.dest, &rules)? {
                     continue;
                 }
-                copy::copy(edit, source, &found, (&copy.dest, *pattern), &rules)?;
+                copy::copy(edit, found, (&copy.dest, *pattern), &rules)?;
             }
-            Ok(())
         }
     }
+    Ok(())
 }
 
 /// A tree with one file that the Dockerfile itself holds; its name is not that of a directory's file.
@@ -144,15 +150,12 @@ impl Contents for InMemory {
 fn unpack(
     store: &Store,
     edit: &mut Edit,
-    (source, found): (&Tree, &Found),
+    found: &Found,
     dest: &str,
     rules: &Rules<'_>,
 ) -> Result<bool, StepError> {
-    let is_file = |node: &Node| matches!(node.body(), NodeKind::File { .. });
-    if !source.get(&found.real).is_some_and(is_file) {
-        return Ok(false);
-    }
-    let open = || source.open(&found.real).map_err(crate::source::SourceError::from);
+    let NodeKind::File { origin, .. } = found.node.body() else { return Ok(false) };
+    let open = || origin.open().map_err(crate::source::SourceError::from);
     let failed = |source| StepError::Archive { path: found.real.clone(), source };
     if !archive::probe(open()?).map_err(failed)? {
         return Ok(false);

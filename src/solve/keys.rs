@@ -158,7 +158,7 @@ fn selection(tree: &Tree, copy: &Copy) -> Result<ContentDigest, StepError> {
     };
     let found = select::find(tree, path, *pattern)?;
     let filter = select::Filter::new(&copy.exclude, parents.as_ref())?;
-    Ok(select::identity(tree, &found, &filter))
+    Ok(select::identity(&found, &filter))
 }
 
 /// Returns what tells one way of taking files from another.

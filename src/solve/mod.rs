@@ -377,10 +377,13 @@ impl<'a> Solver<'a> {
         }
         let whole = base.map(|state| state.tree(self.snapshots()).cloned()).transpose()?;
         let start = whole.as_ref().filter(|_| !file.link);
-        // The trees are in hand, and what a context was listed as may go before there is more.
+        let taken = file.actions.iter().zip(&sources);
+        let taken = taken.map(|(action, source)| file::take(action, source.as_ref()));
+        let taken = taken.collect::<Result<_, _>>()?;
+        // What is copied is in hand, and what a context was listed as may go before there is more.
         self.release(file, progress);
-        let edit = file::perform(self.store, start, &file.actions, &sources, self.now(id))?;
         drop(sources);
+        let edit = file::perform(self.store, start, &file.actions, taken, self.now(id))?;
         let (tree, changes) = edit.finish();
         let copied = TreeContents(tree);
         let compression = self.compression.filter(|_| progress.compressed.contains(&id));

@@ -1,5 +1,7 @@
 //! Which files a COPY or ADD takes: wildcards, links, `--exclude` and `--parents`, and their identity for keys.
 
+use std::sync::Arc;
+
 use super::error::StepError;
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::dockerignore::{self, Matcher};
@@ -7,13 +9,15 @@ use crate::graph::Parents;
 use crate::layer::{LastLink, Node, Tree, TreePath};
 use crate::wildcard::{self, has_wildcards};
 
-/// One thing to copy: where the instruction found it, and where it is once links are followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One thing to copy: where the instruction found it, and what is there once links are followed.
+#[derive(Clone)]
 pub(super) struct Found {
     /// As named; its last component names the copy.
     pub(super) named: TreePath,
     /// With links followed.
     pub(super) real: TreePath,
+    /// What is there; nobody else's once the tree is gone.
+    pub(super) node: Arc<Node>,
 }
 
 /// Finds what a source names. Wildcards that match nothing are no error; a plain name that is not there is.
@@ -27,8 +31,8 @@ pub(super) fn find(tree: &Tree, path: &str, is_pattern: bool) -> Result<Vec<Foun
 
 fn follow(tree: &Tree, named: TreePath, links: bool) -> Result<Found, StepError> {
     let real = tree.resolve(&named, if links { LastLink::Follow } else { LastLink::Keep })?;
-    match tree.get(&real) {
-        Some(_) => Ok(Found { named, real }),
+    match tree.shared(&real).cloned() {
+        Some(node) => Ok(Found { named, real, node }),
         None => Err(StepError::NotFound(named)),
     }
 }
@@ -161,11 +165,10 @@ fn check(
 }
 
 /// Returns the identity of everything that a source takes: names and contents, no times.
-pub(super) fn identity(tree: &Tree, found: &[Found], filter: &Filter) -> ContentDigest {
+pub(super) fn identity(found: &[Found], filter: &Filter) -> ContentDigest {
     let mut hasher = ContentHasher::new();
-    for one in found {
-        hasher.field(one.named.as_bytes());
-        let Some(node) = tree.get(&one.real) else { continue };
+    for Found { named, node, .. } in found {
+        hasher.field(named.as_bytes());
         if filter.is_empty() || !node.is_directory() {
             hasher.field(node.identity().as_bytes());
         } else {

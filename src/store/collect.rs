@@ -72,8 +72,12 @@ impl Collection<'_> {
 
     /// Writes a record's file anew, with the mark of this boot: for whoever has found that what it names is whole.
     pub fn renew(&self, place: &str, body: &[u8]) -> Result<()> {
-        let bytes = self.store.envelope(body)?;
-        Ok(fs::replace(&self.store.root.join(place), &bytes, &self.store.scratch)?)
+        let head = self.store.head(body)?;
+        Ok(fs::replace_with_directory(
+            &self.store.root.join(place),
+            &[&head, body],
+            &self.store.scratch,
+        )?)
     }
 }
 

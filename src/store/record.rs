@@ -141,23 +141,21 @@ impl Store {
     /// Writes a record, replacing what was there.
     pub fn put_record(&self, kind: RecordKind, name: &str, body: &[u8]) -> Result<()> {
         let path = self.record_path(kind, name);
-        let bytes = self.envelope(body)?;
-        self.count_record(bytes.len());
+        let head = self.head(body)?;
+        self.count_record(head.len() + body.len());
         let _guard = self.guard();
-        let replaced = fs::replace_with_directory(&path, &bytes, &self.scratch);
+        let replaced = fs::replace_with_directory(&path, &[&head, body], &self.scratch);
         self.hold(&kind.place(name), "");
         Ok(replaced?)
     }
 
-    /// Returns a record's file as this boot writes it.
-    pub(super) fn envelope(&self, body: &[u8]) -> Result<Vec<u8>> {
+    /// Returns what stands before the body in a record's file, as this boot writes it.
+    pub(super) fn head(&self, body: &[u8]) -> Result<Vec<u8>> {
         if !self.wrote.swap(true, Ordering::Relaxed) {
             make_settled_mark(&self.root, &self.boot)?;
         }
         let boot = if self.boot.is_empty() { "-" } else { &self.boot };
-        let mut bytes = format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes();
-        bytes.extend_from_slice(body);
-        Ok(bytes)
+        Ok(format!("{MAGIC} {boot} {}\n", ContentDigest::of(body).hex()).into_bytes())
     }
 
     /// Removes a record; one that is not there is no error.

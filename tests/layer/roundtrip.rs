@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use kiln::layer::{
-    Change, Changes, Contents, Edit, Kind, Limits, Metadata, Node, Origin, PackOptions,
+    Change, Changes, Contents, Edit, Encoded, Kind, Limits, Metadata, Node, Origin, PackOptions,
     TarContents, Timestamp, Tree, TreeContents, TreePath, materialise, unpack,
 };
 
@@ -154,16 +154,19 @@ proptest! {
         let tar = pack_all(&changes, &contents);
         prop_assert_eq!(&tar, &pack_all(&changes, &contents));
 
-        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
         let limits = Limits::default();
         let over = unpack(&tar[..], dirs[0].path(), Some(&base), limits, flavour()).unwrap();
         prop_assert_eq!(&over, &changes);
         let alone = unpack(&tar[..], dirs[1].path(), None, limits, flavour()).unwrap();
         prop_assert_eq!(&alone, &changes);
         materialise(&changes, &contents, dirs[2].path(), flavour()).unwrap();
+        let encoded = Encoded::new(changes.encode()).unwrap();
+        materialise(&encoded, &contents, dirs[3].path(), flavour()).unwrap();
         let on_disk = disk(dirs[0].path());
         prop_assert_eq!(&on_disk, &disk(dirs[1].path()));
         prop_assert_eq!(&on_disk, &disk(dirs[2].path()));
+        prop_assert_eq!(&on_disk, &disk(dirs[3].path()));
 
         let again = base.apply(&changes, &kiln::layer::Nowhere::shared()).unwrap();
         let whole = Tree::empty().apply(&below, &kiln::layer::Nowhere::shared()).unwrap();
