@@ -122,9 +122,15 @@ pub(super) fn body_of(bytes: &[u8]) -> Result<&[u8]> {
     body.strip_prefix(DOMAIN).ok_or(LayerError::Corrupt("unknown version"))
 }
 
-/// Returns how many changes there are said to be.
-pub(super) fn count_of(bytes: &[u8]) -> usize {
-    begin(bytes).1
+/// Returns how many changes there are said to be; none if so many cannot be.
+pub(super) fn count_of(bytes: &[u8]) -> Option<usize> {
+    let (entries, count) = begin(bytes);
+    (count <= most_in(entries.0)).then_some(count)
+}
+
+/// An entry has three bytes at least, so a wrong count cannot make anybody allocate without end.
+const fn most_in(entries: &[u8]) -> usize {
+    entries.len() / 3
 }
 
 /// Returns the entries, unverified, and how many there are said to be; nothing if it is no encoding.
@@ -265,8 +271,7 @@ impl<'a> Bytes<'a> {
 
 fn decode_entries(bytes: &mut Bytes<'_>) -> Option<Changes> {
     let count = usize::try_from(bytes.number()?).ok()?;
-    // An entry has three bytes at least, so a wrong count cannot make this allocate without end.
-    let mut pairs: Vec<(TreePath, Change)> = Vec::with_capacity(count.min(bytes.0.len() / 3));
+    let mut pairs: Vec<(TreePath, Change)> = Vec::with_capacity(count.min(most_in(bytes.0)));
     let mut entries =
         Entries { bytes: Bytes(bytes.0), left: count, last: TreePath::root(), any: false };
     pairs.extend(&mut entries);

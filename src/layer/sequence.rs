@@ -40,29 +40,32 @@ impl Sequence for Changes {
 
 /// What [`Changes::encode`] wrote.
 #[derive(Debug)]
-pub struct Encoded(Vec<u8>);
+pub struct Encoded {
+    bytes: Vec<u8>,
+    count: usize,
+}
 
 impl Encoded {
     /// Takes bytes that are an encoding, by their checksum.
     pub fn new(bytes: Vec<u8>) -> Result<Self> {
         body_of(&bytes)?;
-        Ok(Self(bytes))
+        let count = count_of(&bytes).ok_or(LayerError::Corrupt("malformed entry"))?;
+        Ok(Self { bytes, count })
     }
 }
 
 impl Sequence for Encoded {
     fn begin(&self) -> Box<dyn Iterator<Item = Item<'_>> + Send + '_> {
-        Box::new(
-            Changes::each(&self.0).map(|(path, change)| (Cow::Owned(path), Cow::Owned(change))),
-        )
+        let each = Changes::each(&self.bytes);
+        Box::new(each.map(|(path, change)| (Cow::Owned(path), Cow::Owned(change))))
     }
 
     fn count(&self) -> usize {
-        count_of(&self.0)
+        self.count
     }
 
     fn path_bytes(&self) -> usize {
-        self.0.len() / 2
+        self.bytes.len() / 2
     }
 }
 
@@ -101,18 +104,23 @@ mod tests {
     fn one_that_ends_early_is_damaged() {
         let mut changes = Changes::new();
         changes.put(TreePath::clean("a").unwrap(), Kind::Directory, Metadata::default());
-        let mut bytes = changes.encode();
-        bytes.truncate(bytes.len() - 32);
-        let count = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        bytes[count] += 1;
-        bytes.extend_from_slice(ContentDigest::of(&bytes).as_bytes());
-        let encoded = Encoded::new(bytes).unwrap();
+        let with_count = |count: u8| {
+            let mut bytes = changes.encode();
+            bytes.truncate(bytes.len() - 32);
+            let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            bytes[at] = count;
+            bytes.extend_from_slice(ContentDigest::of(&bytes).as_bytes());
+            Encoded::new(bytes)
+        };
+        let encoded = with_count(2).unwrap();
         assert_eq!((encoded.count(), encoded.begin().count()), (2, 1));
-        let damaged = Changes::decode(&encoded.0).unwrap_err().to_string();
+        let damaged = Changes::decode(&encoded.bytes).unwrap_err().to_string();
         let offsets = file_offsets(&encoded, &PackOptions::default()).map(drop);
         assert_eq!(offsets.unwrap_err().to_string(), damaged);
         let dir = tempfile::tempdir().unwrap();
         let made = materialise(&encoded, &Nowhere, dir.path(), Flavour::USER);
         assert_eq!(made.unwrap_err().to_string(), damaged);
+        // Nobody makes room for more than there can be.
+        assert_eq!(with_count(100).unwrap_err().to_string(), damaged);
     }
 }

@@ -232,7 +232,7 @@ impl Tree {
         names.map(|(path, _)| path).collect()
     }
 
-    pub(super) fn children_of_parent(&mut self, path: &TreePath) -> Result<&mut Children> {
+    fn children_of_parent(&mut self, path: &TreePath) -> Result<&mut Children> {
         if path.as_bytes().len() > LONGEST_PATH {
             return Err(misfit(path, "is too long"));
         }
