@@ -12,6 +12,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 pub use remove::remove_tree;
 pub use reopened::Reopened;
 
@@ -70,7 +73,6 @@ pub fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 fn remedy_of(error: &io::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
 
-    use rustix::io::Errno;
     match (error.kind(), Errno::from_io_error(error)) {
         (ErrorKind::FileTooLarge, _) => {
             Some("files may not be as large as that here: see `ulimit -f`")
@@ -90,7 +92,6 @@ fn remedy_of(error: &io::Error) -> Option<&'static str> {
 
 /// Returns whether an error says that this process, or the whole machine, has as many files open as it may.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
@@ -103,7 +104,6 @@ pub fn has_no_space(path: &Path) -> bool {
 
 /// Returns whether an error says that a disk or a file system has lost what was on it.
 pub fn is_lost(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     [Errno::IO, Errno::UCLEAN, Errno::BADMSG]
         .iter()
         .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
@@ -152,16 +152,22 @@ pub fn read_unmarked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// Opens a file for reading that is not marked as read by it, as far as this user may ask for that; `None` if there is
 /// none. No link is followed, and nothing is waited for.
 pub fn open_unmarked(path: &Path) -> Result<Option<File>> {
-    use rustix::fs::{Mode, OFlags};
-    use rustix::io::Errno;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
-        opened => opened,
-    };
-    match opened {
+    match unmarked(flags, |flags| rustix::fs::open(path, flags, Mode::empty())) {
         Err(Errno::NOENT) => Ok(None),
         opened => Ok(Some(File::from(opened.map_err(PathError::of("read", path))?))),
+    }
+}
+
+/// Opens with `open` what is not marked as read by that, as far as this user may ask for it: as the owner, or as root. The
+/// first mark after a file was written makes the kernel write its inode once more.
+pub fn unmarked<T>(
+    flags: OFlags,
+    open: impl Fn(OFlags) -> rustix::io::Result<T>,
+) -> rustix::io::Result<T> {
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        opened => opened,
     }
 }
 
@@ -173,7 +179,6 @@ pub fn open(path: &Path) -> Result<File> {
 /// Opens a file for reading that must be a regular one; links to it are followed. A pipe that nobody writes to would be
 /// waited for without end.
 pub fn open_regular(path: &Path) -> Result<File> {
-    use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
     let file = file.map_err(PathError::of("open", path))?;
@@ -195,7 +200,7 @@ pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// name lies beneath `root`, a directory without links in its path whose files nobody vouches for, links lead nowhere
 /// outside of it.
 pub fn read_within(root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    use rustix::fs::{CWD, ResolveFlags, openat2};
     let fail = PathError::of::<io::Error>("read", path);
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inside =

@@ -16,7 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use super::pack::{PackOptions, file_offsets};
 use super::{Changes, Contents, Sequence, Tree, TreePath};
 use crate::event::Cancel;
-use crate::fs::{PathError, Reopened};
+use crate::fs::{PathError, Reopened, unmarked};
 
 /// How files are looked for beneath a directory: never out of it, never through a link.
 pub(super) const BENEATH: ResolveFlags =
@@ -149,7 +149,9 @@ impl DirectoryContents {
         // Without blocking, lest a pipe that took the file's place stop the build.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = self.root.get(&self.path, ROOT)?;
-        let file = rustix::fs::openat2(&*root, path.as_path(), flags, Mode::empty(), BENEATH);
+        let file = unmarked(flags, |flags| {
+            rustix::fs::openat2(&*root, path.as_path(), flags, Mode::empty(), BENEATH)
+        });
         let file = file.map_err(|error| fail(error.into()))?;
         let stat = rustix::fs::fstat(&file).map_err(|error| fail(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
