@@ -8,7 +8,7 @@ use super::place::Unfinished;
 use super::{Dest, ExportError, Exporter, Result};
 use crate::digest::HashingReader;
 use crate::fs::{self, PathError};
-use crate::layer::Bundle;
+use crate::layer::{Bundle, behind};
 use crate::oci::Descriptor;
 use crate::registry::RegistryError;
 use crate::source::blobs::Blobs;
@@ -49,9 +49,9 @@ pub(super) fn write(
     let writer = Writer { exporter, place, entries };
     match (target.dest, target.tar) {
         (Dest::Stdout, true) => {
-            let stdout = std::io::stdout().lock();
-            let bundled = writer.bundle(BufWriter::with_capacity(1 << 20, stdout));
-            bundled.map(drop).map_err(|error| error.or_stdout())
+            let (written, bundled) = writer.bundle(std::io::stdout());
+            written.map_err(ExportError::Stdout)?;
+            bundled.map_err(|error| error.or_stdout())
         }
         (Dest::Path(path), true) => writer.tar(path),
         (Dest::Path(path), false) => writer.directory(path),
@@ -102,8 +102,16 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn bundle<W: Write>(&self, out: W) -> std::result::Result<W, BundleError> {
-        let mut bundle = Bundle::new(out);
+    /// Writes all into one tar, behind a thread that reads and verifies; of two errors the one of what is written is the
+    /// cause.
+    fn bundle<W: Write + Send>(
+        &self,
+        out: W,
+    ) -> (std::io::Result<W>, std::result::Result<(), BundleError>) {
+        behind(out, |out| self.fill(Bundle::new(BufWriter::with_capacity(1 << 20, out))))
+    }
+
+    fn fill(&self, mut bundle: Bundle<impl Write>) -> std::result::Result<(), BundleError> {
         for entry in self.entries {
             if self.exporter.cancel.is_canceled() {
                 return Err(BundleError::Read(ExportError::Canceled));
@@ -121,16 +129,13 @@ impl Writer<'_> {
             };
             written.map_err(|error| self.failed(error))?;
         }
-        bundle.finish().map_err(BundleError::Write)
+        bundle.finish().map(drop).map_err(BundleError::Write)
     }
 
     fn tar(&self, path: &Path) -> Result<()> {
-        let file = Unfinished::at(path)?;
-        let writer = BufWriter::with_capacity(1 << 20, file);
-        let writer = self.bundle(writer).map_err(|error| error.or_path(path))?;
-        let file = writer
-            .into_inner()
-            .map_err(|error| PathError::of("write", path)(error.into_error()))?;
+        let (file, bundled) = self.bundle(Unfinished::at(path)?);
+        let file = file.map_err(PathError::of("write", path))?;
+        bundled.map_err(|error| error.or_path(path))?;
         file.persist()
     }
 

@@ -50,6 +50,7 @@ impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
                 out.write_all(&piece)?;
                 drop(emptied.send(piece));
             }
+            out.flush()?;
             Ok(out)
         };
         let handle = Builder::new().name("write behind".into()).spawn_scoped(self.scope, work)?;
@@ -63,7 +64,10 @@ impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
                 drop(full);
                 handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
-            (None, Some(out)) => Ok(out),
+            (None, Some(mut out)) => {
+                out.flush()?;
+                Ok(out)
+            }
             (None, None) => Err(io::Error::other("no thread could be started")),
         }
     }
@@ -95,6 +99,7 @@ impl<'scope, W: Write + Send + 'scope> Write for Behind<'scope, '_, W> {
         }
     }
 
+    /// Does nothing: the end does it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -129,6 +134,18 @@ mod tests {
                 behind(Vec::new(), |out| pieces.iter().try_for_each(|piece| out.write_all(piece)));
             written.unwrap();
             assert!(out.unwrap() == pieces.concat(), "{count}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_is_flushed_at_the_end() {
+        for count in [1, 400] {
+            let out = io::BufWriter::with_capacity(10_000, Vec::new());
+            let (out, written) =
+                behind(out, |out| (0..count).try_for_each(|_| out.write_all(&[7; 9_999])));
+            written.unwrap();
+            let (written, left) = out.unwrap().into_parts();
+            assert_eq!((written.len(), left.unwrap().len()), (count * 9_999, 0));
         }
     }
 
