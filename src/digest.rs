@@ -7,11 +7,15 @@
 //!
 //! This file knows nothing of what is hashed; encodings live beside the types they encode.
 
+mod pieces;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
+
+pub use pieces::Piece;
 
 /// Why a text is not a digest.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]

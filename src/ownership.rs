@@ -111,12 +111,12 @@ impl Ownership {
         Some(Self { uid: number(fields[0])?, gid: number(fields[1])?, device })
     }
 
-    /// Returns what a file says of itself if it may be believed: nobody but root could write it there, or it says no more
+    /// Returns what a file of this owner and group says of itself if it may be believed: nobody but root could write it there, or it says no more
     /// than that a file with root's group has another one.
-    pub fn believed(self, stat: &Stat) -> Option<Self> {
+    pub fn believed(self, (owner, group): (u32, u32)) -> Option<Self> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let is_group = self.device.is_none() && self.uid == stat.st_uid && stat.st_gid == gid;
-        (stat.st_uid == uid || is_group).then_some(self)
+        let is_group = self.device.is_none() && self.uid == owner && group == gid;
+        (owner == uid || is_group).then_some(self)
     }
 
     /// Reads the attribute of what a path leads to, links followed; `None` if it has none that counts, or is nothing that
@@ -124,7 +124,7 @@ impl Ownership {
     pub fn read(path: &Path) -> rustix::io::Result<Option<Self>> {
         let mut text = [0; 64];
         let said = absent(rustix::fs::getxattr(path, ATTRIBUTE, &mut text), &text)?;
-        said.map_or(Ok(None), |said| Ok(said.believed(&rustix::fs::stat(path)?)))
+        said.map_or(Ok(None), |said| Ok(said.believed(owner(&rustix::fs::stat(path)?))))
     }
 
     /// Returns whether files of a directory's file system can carry the attribute.
@@ -137,7 +137,7 @@ impl Ownership {
     pub fn read_link(path: &Path) -> rustix::io::Result<Option<Self>> {
         let mut text = [0; 64];
         let said = absent(rustix::fs::lgetxattr(path, ATTRIBUTE, &mut text), &text)?;
-        said.map_or(Ok(None), |said| Ok(said.believed(&rustix::fs::lstat(path)?)))
+        said.map_or(Ok(None), |said| Ok(said.believed(owner(&rustix::fs::lstat(path)?))))
     }
 
     /// Writes the attribute of what a path leads to, links followed; what is said to be root's needs none. Returns
@@ -168,6 +168,10 @@ impl Ownership {
             changed => changed,
         }
     }
+}
+
+const fn owner(stat: &Stat) -> (u32, u32) {
+    (stat.st_uid, stat.st_gid)
 }
 
 fn absent(read: rustix::io::Result<usize>, text: &[u8]) -> rustix::io::Result<Option<Ownership>> {

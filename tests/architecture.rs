@@ -18,7 +18,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("liblzma", &["layer/"]),
     ("crc32fast", &["layer/"]),
     ("sha2", &["digest.rs"]),
-    ("blake3", &["digest.rs"]),
+    ("blake3", &["digest.rs", "digest/"]),
     ("ureq", &["registry/", "source/"]),
     ("rustls", &["registry/", "source/"]),
     ("oci_spec", &["oci/"]),

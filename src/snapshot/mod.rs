@@ -18,6 +18,7 @@ mod body;
 mod choice;
 mod compressed;
 mod copied;
+pub mod files;
 mod overlaid;
 mod packing;
 mod reduce;

@@ -1,27 +1,25 @@
 //! The writable directory of a command: made before it runs, read once afterwards.
 //!
-//! The walk finds every entry; regular files are then hashed on all cores. What the records mean for a layer is
+//! The walk finds every entry; regular files are then hashed (`files.rs`). What the records mean for a layer is
 //! decided by `layer`'s diff, not here.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
+use super::files::{of_files, read_file, xattrs};
 use super::{Result, SnapshotError, flavour};
-use crate::digest::{ContentDigest, ContentHasher};
+use crate::digest::ContentDigest;
 use crate::event::Cancel;
 use crate::fs::PathError;
 use crate::layer::{
     Flavour, Found, Inode, Kind, Metadata, Opacity, OverlayXattrs, Owners, Timestamp, Tree,
-    TreePath, Xattrs, check_depth, is_overlay_xattr,
+    TreePath, Xattrs, check_depth,
 };
 use crate::ownership::{ATTRIBUTE, Device, Origin, Owned, Ownership};
-use crate::parallel;
 use crate::store::Store;
 
 /// A writable directory with its overlay work directory.
@@ -67,11 +65,12 @@ impl Upper {
         wanted: &mut dyn FnMut(&TreePath, &Stat) -> bool,
     ) -> Result<Vec<(TreePath, Found)>> {
         let owned = owned.iter().map(|it| (it.origin, (it.uid, it.gid))).collect();
+        let flavour = flavour();
         let top = open_directory(&self.files).map_err(PathError::of("open", &self.files))?;
         let mut walk = Walk {
             root: &self.files,
             top,
-            flavour: flavour(),
+            flavour,
             base,
             owned,
             wanted,
@@ -83,11 +82,18 @@ impl Upper {
             walk.directory(&directory)?;
         }
         let Walk { mut found, files, .. } = walk;
-        let digests = of_files(&files, |index, buffer| {
-            hash_file(&self.files.join(found[*index].0.as_path()), buffer, cancel)
+        let read = of_files(&files, |index, buffer| {
+            read_file(&self.files.join(found[*index].0.as_path()), buffer, cancel)
         })?;
-        for (index, digest) in files.iter().zip(digests) {
-            if let Found::Other { kind: Kind::File { content, .. }, .. } = &mut found[*index].1 {
+        for (index, (digest, xattrs)) in files.iter().zip(read) {
+            let Found::Other { kind, meta, .. } = &mut found[*index].1 else { continue };
+            meta.xattrs = xattrs;
+            if let Some(Device { is_block, major, minor }) = take_said(flavour, meta) {
+                *kind = match is_block {
+                    true => Kind::BlockDevice { major, minor },
+                    false => Kind::CharDevice { major, minor },
+                };
+            } else if let Kind::File { content, .. } = kind {
                 *content = digest;
             }
         }
@@ -182,16 +188,11 @@ impl Walk<'_> {
             return Ok(());
         }
         let mut meta = metadata(&stat);
-        if file_type != FileType::Symlink || stat.st_mode & 0o7777 != 0o777 {
-            // Links carry no attributes that a layer could hold.
+        // Those of files are read with them, and links carry none that a layer could hold.
+        let has_none = file_type == FileType::Symlink && stat.st_mode & 0o7777 == 0o777;
+        if file_type != FileType::RegularFile && !has_none {
             meta.xattrs = xattrs(&self.root.join(path.as_path()), file_type)?;
-        }
-        let said = meta.xattrs.remove(ATTRIBUTE.as_bytes());
-        // What the kernel can hold nobody needs to say, and what is said there was said by the command.
-        let said = said.filter(|_| self.flavour != Flavour::ROOT);
-        let said = said.and_then(|text| Ownership::parse(&text)?.believed(&stat));
-        if let Some(Ownership { uid, gid, .. }) = said {
-            (meta.uid, meta.gid) = (uid, gid);
+            take_said(self.flavour, &mut meta);
         }
         if file_type == FileType::Directory {
             // The other namespace's mark means nothing to the overlay, and may be a command's.
@@ -206,8 +207,7 @@ impl Walk<'_> {
             self.found.push((path, Found::Directory { meta, opacity }));
             return Ok(());
         }
-        let device = said.and_then(|said| said.device);
-        let Some(mut found) = self.other((parent, name), &path, (&stat, device), meta)? else {
+        let Some(mut found) = self.other((parent, name), &path, &stat, meta)? else {
             return Ok(());
         };
         self.own(&mut found, (parent, name), &path)?;
@@ -223,20 +223,13 @@ impl Walk<'_> {
         &self,
         (parent, name): (&OwnedFd, &CStr),
         path: &TreePath,
-        (stat, device): (&Stat, Option<Device>),
+        stat: &Stat,
         meta: Metadata,
     ) -> Result<Option<Found>> {
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if let Some(Device { is_block, major, minor }) = device => {
-                if is_block {
-                    Kind::BlockDevice { major, minor }
-                } else {
-                    Kind::CharDevice { major, minor }
-                }
-            }
             FileType::RegularFile => {
-                // The digest is filled in once all files are known.
+                // The digest comes once all files are known.
                 Kind::File {
                     size: stat.st_size as u64,
                     content: ContentDigest::from_bytes([0; 32]),
@@ -289,6 +282,19 @@ impl Walk<'_> {
     }
 }
 
+/// Takes what a file says of itself out of its attributes, and whose it is from there; returns the device that it stands
+/// for.
+fn take_said(flavour: Flavour, meta: &mut Metadata) -> Option<Device> {
+    let said = meta.xattrs.remove(ATTRIBUTE.as_bytes())?;
+    // What the kernel can hold nobody needs to say, and what is said there was said by the command.
+    if flavour == Flavour::ROOT {
+        return None;
+    }
+    let said = Ownership::parse(&said)?.believed((meta.uid, meta.gid))?;
+    (meta.uid, meta.gid) = (said.uid, said.gid);
+    said.device
+}
+
 /// Takes the metadata out of what `stat` says; extended attributes are not part of it.
 pub fn metadata(stat: &Stat) -> Metadata {
     Metadata {
@@ -297,79 +303,6 @@ pub fn metadata(stat: &Stat) -> Metadata {
         gid: stat.st_gid,
         mtime: Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
         xattrs: Xattrs::new(),
-    }
-}
-
-/// Reads the extended attributes of a path without following it.
-pub fn xattrs(path: &Path, file_type: FileType) -> Result<Xattrs> {
-    let mut found = Xattrs::new();
-    let fail = PathError::of("read the attributes of", path);
-    // The kernel never has more than this, and almost always nothing.
-    const LONGEST_LIST: usize = 1 << 16;
-    let mut names = Vec::new();
-    match rustix::fs::llistxattr_query(path) {
-        Ok(0) => return Ok(found),
-        Ok(_) => names.resize(LONGEST_LIST, 0),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => return Ok(found),
-        Err(errno) => return Err(fail(errno).into()),
-    }
-    let size = rustix::fs::llistxattr(path, &mut names[..]).map_err(&fail)?;
-    for name in names[..size].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        // The label of the host's policy is not the image's; overlay's own marks are needed on directories only.
-        let skipped = name == b"security.selinux"
-            || (file_type != FileType::Directory && is_overlay_xattr(name));
-        if skipped {
-            continue;
-        }
-        let mut value = vec![0_u8; 1 << 16];
-        match rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), &mut value[..]) {
-            Ok(size) => {
-                value.truncate(size);
-                found.insert(name.to_vec(), value);
-            }
-            Err(rustix::io::Errno::NODATA | rustix::io::Errno::PERM) => {}
-            Err(errno) => return Err(fail(errno).into()),
-        }
-    }
-    Ok(found)
-}
-
-/// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
-pub fn hash_files<P: AsRef<Path> + Sync>(
-    paths: &[P],
-    cancel: &Cancel,
-) -> Result<Vec<ContentDigest>> {
-    of_files(paths, |path, buffer| hash_file(path.as_ref(), buffer, cancel))
-}
-
-/// Reads files on all cores, each with a buffer that may hold anything; results are in the order of `files`.
-pub fn of_files<T: Sync, R: Send, E: Send>(
-    files: &[T],
-    read: impl Fn(&T, &mut [u8]) -> std::result::Result<R, E> + Sync,
-) -> std::result::Result<Vec<R>, E> {
-    const BATCH: usize = 64;
-    let batches: Vec<&[T]> = files.chunks(BATCH).collect();
-    let done = parallel::map(parallel::processors(), &batches, |batch| {
-        let mut buffer = vec![0; 256 << 10];
-        batch.iter().map(|file| read(file, &mut buffer)).collect::<std::result::Result<Vec<R>, E>>()
-    })?;
-    Ok(done.into_iter().flatten().collect())
-}
-
-/// Hashes a file, with a buffer that may hold anything.
-pub fn hash_file(path: &Path, buffer: &mut [u8], cancel: &Cancel) -> Result<ContentDigest> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::of("read", path))?;
-    let mut file = std::fs::File::from(file);
-    let mut hasher = ContentHasher::new();
-    loop {
-        if cancel.is_canceled() {
-            return Err(PathError::of("read", path)(std::io::Error::other("canceled")).into());
-        }
-        match file.read(buffer).map_err(PathError::of("read", path))? {
-            0 => return Ok(hasher.content()),
-            n => hasher.update(&buffer[..n]),
-        }
     }
 }
 

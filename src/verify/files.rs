@@ -16,7 +16,7 @@ use crate::fs::PathError;
 use crate::layer::{Change, Changes, Flavour, Kind, Metadata, Owners, TreePath};
 use crate::ownership::Ownership;
 use crate::snapshot::SnapshotError;
-use crate::snapshot::upper::hash_files;
+use crate::snapshot::files::hash_files;
 
 /// How many files are hashed before anybody is asked whether to go on.
 const BATCH: usize = 1024;

@@ -18,7 +18,7 @@ use crate::fs::PathError;
 use crate::layer::{
     Change, Changes, Contents, DirectoryContents, Kind, Metadata, Timestamp, Tree, TreePath, Xattrs,
 };
-use crate::snapshot::upper;
+use crate::snapshot::files;
 use crate::source::SourceError;
 use crate::store::Store;
 
@@ -184,10 +184,9 @@ impl Reading<'_> {
                 is_new: false,
             }));
         }
-        let read = upper::of_files(&unread, |index, buffer| {
+        let read = files::of_files(&unread, |index, buffer| {
             let path = self.context.root.join(entries[*index].0.as_path());
-            let content = upper::hash_file(&path, buffer, self.cancel)?;
-            let mut xattrs = upper::xattrs(&path, FileType::RegularFile)?;
+            let (content, mut xattrs) = files::read_file(&path, buffer, self.cancel)?;
             // A file of somebody's state root.
             xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());
             Ok::<_, SourceError>(Digested { content, xattrs, is_new: true })
