@@ -119,7 +119,7 @@ pub fn run(
         let workspace = snapshotter.prepare(Snapshots::new(store), base);
         let workspace = workspace.map_err(|error| machine(&error))?;
         spec.root = workspace.root.clone();
-        let ended = sandbox.run(&spec, Io::Inherit, cancel);
+        let ended = sandbox.run(&spec, Io::Inherit, cancel).map(|(ended, _)| ended);
         workspace.discard();
         match ended {
             Ok(ended) => return Ok(Ran { exit: ended.exit, wrote: store.has_written() }),

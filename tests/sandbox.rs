@@ -144,7 +144,7 @@ fn run_spec(spec: &Spec, cancel: &Cancel) -> Result<Ran, Error> {
         kiln::fs::remove_tree(work).unwrap();
         fs::create_dir_all(work).unwrap();
     }
-    let exit = sandbox().run(spec, Io::Piped(&mut sink), cancel)?.exit;
+    let exit = sandbox().run(spec, Io::Piped(&mut sink), cancel)?.0.exit;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ok(Ran { exit, out: text(out), err: text(err) })
 }
@@ -766,7 +766,7 @@ fn a_command_in_the_foreground_uses_the_standard_streams() {
     let own = fs::read_link("/proc/self/fd/0").unwrap().display().to_string();
     let script = format!("[ \"$(readlink /proc/self/fd/0)\" = '{own}' ] && exit 9");
     world.spec.process.args = ["sh", "-c", &script].map(String::from).into();
-    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap().exit;
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap().0.exit;
     assert_eq!(exit, Exit::Code(9));
 }
 
@@ -793,7 +793,7 @@ fn helper_on_a_terminal() {
     let mut world = World::new();
     world.spec.process.args =
         ["sh", "-c", "tty && echo written > /dev/tty"].map(String::from).into();
-    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap().exit;
+    let exit = sandbox().run(&world.spec, Io::Inherit, &Cancel::new()).unwrap().0.exit;
     assert_eq!(exit, Exit::Code(0));
 }
 
@@ -839,7 +839,7 @@ fn a_keeper_that_waits_serves_the_next_command_or_is_replaced() {
         world.spec.process.args = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let mut out = Vec::new();
         let mut sink = |_: Stream, bytes: &[u8]| out.extend_from_slice(bytes);
-        let ended = sandbox.run(&world.spec, Io::Piped(&mut sink), &Cancel::new()).unwrap();
+        let (ended, _) = sandbox.run(&world.spec, Io::Piped(&mut sink), &Cancel::new()).unwrap();
         (ended.exit, String::from_utf8(out).unwrap())
     };
     let sandbox = sandbox();
@@ -995,7 +995,7 @@ fn a_recording_runs_nothing() {
     world.spec.process.args = vec!["anything".into()];
     let mut out = Vec::new();
     let mut sink = |_: Stream, bytes: &[u8]| out.extend_from_slice(bytes);
-    let exit = recording.run(&world.spec, Io::Piped(&mut sink), &Cancel::new()).unwrap().exit;
+    let exit = recording.run(&world.spec, Io::Piped(&mut sink), &Cancel::new()).unwrap().0.exit;
     assert_eq!((exit, out.as_slice()), (Exit::Code(5), b"anything".as_slice()));
     assert_eq!(recording.specs(), [world.spec]);
 }

@@ -1,15 +1,18 @@
 //! What `kiln sandbox-init` does: the keeper outside of the namespaces and pid 1 inside.
 //!
 //! The keeper gets its order through the socket that is its standard input, forks pid 1 and waits, in the host's mount
-//! namespace. It ends everything when kiln asks or dies: both close the socket. When pid 1 is gone, so is every
-//! process and mount; the keeper then removes what was made in the root and reports.
+//! namespace. It ends everything when kiln asks or dies: both close the socket. Pid 1 tells how the command ended once
+//! every other process is gone and the root is closed to writing; the keeper then removes what was made in the root, and
+//! reports. It ends when pid 1 is gone, and with it every mount: what the kernel does for that, a moment for every file
+//! that the command has made, it does while kiln reads them.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -23,6 +26,7 @@ use rustix::process::{
 use rustix::thread::UnshareFlags;
 
 use super::exec::{Prepared, become_command, for_user, prepare};
+use super::gateway::Connection;
 use super::mount::{Mounter, nodev};
 use super::root::{Workbench, Writable, change_root, copy_of, make_private, open_directory};
 use super::spec::{Network, Root, Security, Spec};
@@ -49,10 +53,15 @@ fn start() -> io::Result<()> {
     rustix::thread::set_name(c"kiln")?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (order, stdin) = receive(&mut socket)?;
-    let report = keep(order, stdin, &socket);
-    let report = report.unwrap_or_else(Report::Failed);
+    let (report, remains) = match keep(order, stdin, &socket) {
+        Ok((report, remains)) => (report, Some(remains)),
+        Err(failure) => (Report::Failed(failure), None),
+    };
     // In one piece: kiln wakes up for each.
-    socket.write_all(&serde_json::to_vec(&report)?)
+    let bytes = serde_json::to_vec(&report)?;
+    let reported = socket.write_all(&bytes).and_then(|()| socket.shutdown(Shutdown::Write));
+    remains.map_or(Ok(()), Remains::clear)?;
+    reported
 }
 
 fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
@@ -64,9 +73,28 @@ fn receive(socket: &mut UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
     Ok((serde_json::from_slice(&bytes)?, stdin))
 }
 
-fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Report> {
+/// What is still there of a sandbox when the keeper reports.
+struct Remains {
+    /// Pid 1, unless it has been waited for.
+    first: Option<Pid>,
+    groups: Vec<PathBuf>,
+    _connection: Option<Connection>,
+}
+
+impl Remains {
+    /// Waits until nothing of it is there.
+    fn clear(self) -> io::Result<()> {
+        if let Some(first) = self.first {
+            waitpid(Some(first), WaitOptions::empty())?;
+        }
+        cgroup::remove(&self.groups);
+        Ok(())
+    }
+}
+
+fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<(Report, Remains)> {
     // Until the end, and from before there is a pid namespace, of which it would be the first process.
-    let _connection = match order.spec.network {
+    let connection = match order.spec.network {
         Network::Private(gateway) => Some(gateway::connect(gateway, socket)?),
         Network::Host | Network::None => None,
     };
@@ -93,15 +121,15 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<Rep
             drop(write);
             let told = attend(first, &mut File::from(read), socket, &signals)
                 .map_err(refused(|| "wait for the first process".to_owned()))?;
-            let report = conclude(&order.spec, told);
-            let memory_kills = cgroup::memory_kills(&order.groups);
-            cgroup::remove(&order.groups);
-            report.map(|report| blame_memory(report, memory_kills))
+            let first = told.exited.is_some().then_some(first);
+            let report = conclude(&order.spec, told).unwrap_or_else(Report::Failed);
+            let report = blame_memory(report, cgroup::memory_kills(&order.groups));
+            Ok((report, Remains { first, groups: order.groups, _connection: connection }))
         }
     }
 }
 
-/// Waits until pid 1 is gone; returns what it told.
+/// Waits until pid 1 has told how the command ended, or is gone; returns what it told.
 fn attend(
     first: Pid,
     notes: &mut File,
@@ -138,6 +166,9 @@ fn attend(
                 0 => break,
                 read => told.read(&buffer[..read]),
             }
+        }
+        if told.exited.is_some() {
+            return Ok(told);
         }
     }
     waitpid(Some(first), WaitOptions::empty())?;

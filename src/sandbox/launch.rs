@@ -61,7 +61,7 @@ impl Sandbox for Namespaces {
         self.ready.expect(commands);
     }
 
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error> {
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<(Ended, Remains), Error> {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
@@ -72,7 +72,7 @@ impl Sandbox for Namespaces {
             scope: userns::scope(),
         };
         let group = Group::make(&spec.limits)?;
-        let (spec, _stand_ins) = StandIns::of(spec, &self.scratch)?;
+        let (spec, stand_ins) = StandIns::of(spec, &self.scratch)?;
         let piped = !setting.foreground;
         let mut keeper = match self.ready.take().filter(|_| piped) {
             Some(keeper) => keeper,
@@ -91,24 +91,43 @@ impl Sandbox for Namespaces {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => return Err(talking(error)),
         }
-        let status = keeper.child.wait().map_err(talking)?;
+        let report = serde_json::from_slice(&said);
+        let mut parts = Parts { keeper, _group: group, _stand_ins: stand_ins };
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
-        match serde_json::from_slice(&said) {
+        match report {
             Ok(Report::Exited(mut ended)) => {
                 if let Exit::Signal { number, out_of_memory } = &mut ended.exit {
                     *out_of_memory |= *number == libc::SIGKILL && memory_kills() > kills;
                 }
-                Ok(ended)
+                Ok((ended, Remains { _parts: Some(parts) }))
             }
             Ok(Report::Failed(failure)) => Err(failure.into()),
             Ok(Report::Vanished) => {
                 Err(Error::Lost { status: "its first process was killed".to_owned() })
             }
-            Err(_) => Err(Error::Lost { status: status.to_string() }),
+            Err(_) => {
+                let status = parts.keeper.child.wait().map_err(talking)?;
+                Err(Error::Lost { status: status.to_string() })
+            }
         }
     }
+}
+
+/// What is still there of a sandbox whose command has ended: a process of kiln's own, and mounts. Dropping it waits until
+/// the kernel has taken them down; until then no directory of the root may become part of another one.
+#[derive(Debug, Default)]
+pub struct Remains {
+    _parts: Option<Parts>,
+}
+
+/// In the order in which they go.
+#[derive(Debug)]
+struct Parts {
+    keeper: Keeper,
+    _group: Group,
+    _stand_ins: StandIns,
 }
 
 /// A running keeper. Dropping it ends the sandbox.
@@ -120,7 +139,7 @@ pub(super) struct Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // Only a panic or an error leaves something to do: otherwise it has been waited for.
+        // Only a panic or an error leaves something to end: otherwise it is about to, or has been waited for.
         let _ = self.socket.shutdown(Shutdown::Both);
         let _ = self.child.wait();
     }

@@ -60,7 +60,7 @@ pub use gateway::{Gateway, GatewayMissing};
 pub use heap::one_heap;
 pub use init::init_main;
 pub use kernel::kernel_version;
-pub use launch::Namespaces;
+pub use launch::{Namespaces, Remains};
 pub use recording::{Output, Recording};
 pub use surroundings::{Container, Surroundings};
 pub use userns::{Level, enter, find_program, is_possible, subordinate_range};
@@ -69,11 +69,12 @@ use spec::Spec;
 
 /// Runs commands; several threads may do so at once.
 pub trait Sandbox: Send + Sync {
-    /// Runs one command to its end. Nothing of it, no process and no mount, is left when this returns.
+    /// Runs one command to its end. No process of it is left when this returns, and its root can be written to by
+    /// nobody; no mount is left once [`Remains`] is dropped.
     ///
     /// A command that cannot be found ends with code 127, one that cannot be executed with 126, both with a line
     /// on its standard error, as with a shell.
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error>;
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<(Ended, Remains), Error>;
 
     /// Hears how many more commands will be run whose output is piped, perhaps: it may prepare for them.
     fn expect(&self, _commands: usize) {}

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::spec::Spec;
-use super::{Ended, Error, Exit, Io, Sandbox};
+use super::{Ended, Error, Exit, Io, Remains, Sandbox};
 use crate::event::{Cancel, Stream};
 
 /// What a script may write to: the command's output.
@@ -39,7 +39,7 @@ impl Recording {
 }
 
 impl Sandbox for Recording {
-    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<Ended, Error> {
+    fn run(&self, spec: &Spec, io: Io<'_>, cancel: &Cancel) -> Result<(Ended, Remains), Error> {
         if cancel.is_canceled() {
             return Err(Error::Canceled);
         }
@@ -48,6 +48,6 @@ impl Sandbox for Recording {
             Io::Inherit => (self.script)(spec, &mut |_, _| {}),
             Io::Piped(sink) => (self.script)(spec, sink),
         };
-        exit.map(|exit| Ended { exit, owned: Vec::new() })
+        exit.map(|exit| (Ended { exit, owned: Vec::new() }, Remains::default()))
     }
 }

@@ -19,13 +19,14 @@ use super::{Error, agent};
 use crate::fs::descriptor_path;
 
 /// The stand-ins of one run.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct StandIns {
     doors: Vec<Door>,
     dir: Option<tempfile::TempDir>,
 }
 
 /// A socket at which commands knock.
+#[derive(Debug)]
 struct Door {
     listener: Arc<UnixListener>,
     open: Arc<Streams>,
@@ -33,7 +34,7 @@ struct Door {
 }
 
 /// Both sides of the connections that are being passed on.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Streams(Mutex<Vec<Weak<UnixStream>>>);
 
 impl StandIns {

@@ -159,7 +159,7 @@ pub(super) fn receive_descriptor(
     }))
 }
 
-/// From the keeper to kiln, the last thing it does.
+/// From the keeper to kiln: the last thing that it says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
     /// The command ran and ended.

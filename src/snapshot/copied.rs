@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::upper::Upper;
 use super::{
-    Base, LayerId, Result, Snapshots, Snapshotter, View, Workspace, flavour, plain_directory,
+    Base, LayerId, Left, Result, Snapshots, Snapshotter, View, Workspace, flavour, plain_directory,
 };
 use crate::event::Cancel;
 use crate::fs::PathError;
@@ -105,10 +105,11 @@ impl Snapshotter for Copied {
         snapshots: Snapshots<'_>,
         base: Base<'_>,
         workspace: Workspace,
-        owned: &[Owned],
+        Left { owned, unmounted }: Left<'_>,
     ) -> Result<(LayerId, Changes)> {
         let changes =
             diff_upper(base.tree, found(base, &workspace, (owned, &snapshots.canceled_by()))?);
+        unmounted();
         // The directory is no layer's, and none that an overlay could use is needed here.
         let contents = DirectoryContents::open(&workspace.upper.files)?;
         let layer = snapshots.commit_packed(&changes, &contents)?;

@@ -71,6 +71,14 @@ impl Workspace {
     }
 }
 
+/// What a command has left that is not in its file system.
+pub struct Left<'a> {
+    /// What files cannot say of themselves.
+    pub owned: &'a [Owned],
+    /// Waits until the file system is mounted nowhere: to be called before it becomes a layer.
+    pub unmounted: Box<dyn FnOnce() + 'a>,
+}
+
 /// How a tree is made ready to be mounted in a sandbox.
 pub struct View {
     /// Directories to stack, uppermost first.
@@ -87,13 +95,13 @@ pub trait Snapshotter: Send + Sync {
     /// Makes the file system that a command is to have for its own.
     fn prepare(&self, snapshots: Snapshots<'_>, base: Base<'_>) -> Result<Workspace>;
 
-    /// Finds what a command changed and keeps it as a layer; `owned` says what files cannot say of themselves.
+    /// Finds what a command changed and keeps it as a layer.
     fn keep(
         &self,
         snapshots: Snapshots<'_>,
         base: Base<'_>,
         workspace: Workspace,
-        owned: &[Owned],
+        left: Left<'_>,
     ) -> Result<(LayerId, Changes)>;
 
     /// Makes a tree ready that a command sees beneath a mount point; what is written there is thrown away.

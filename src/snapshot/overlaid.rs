@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use super::reduce::Leftovers;
 use super::upper::Upper;
-use super::{Base, LayerId, Result, Snapshots, Snapshotter, View, Workspace, plain_directory};
+use super::{
+    Base, LayerId, Left, Result, Snapshots, Snapshotter, View, Workspace, plain_directory,
+};
 use crate::digest::ContentDigest;
 use crate::fs::PathError;
 use crate::layer::{Changes, Kind, Metadata, Nowhere, Tree, TreePath, diff_upper};
-use crate::ownership::Owned;
 use crate::sandbox::spec::{NETWORK_FILES, Root, Scratch};
 
 /// See the module.
@@ -36,11 +37,12 @@ impl Snapshotter for Overlaid {
         snapshots: Snapshots<'_>,
         base: Base<'_>,
         workspace: Workspace,
-        owned: &[Owned],
+        Left { owned, unmounted }: Left<'_>,
     ) -> Result<(LayerId, Changes)> {
         let files = &workspace.upper.files;
         remove_copies(base.tree, files)?;
         let found = workspace.upper.read(base.tree, owned, &snapshots.canceled_by())?;
+        unmounted();
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(base.tree, found);
         leftovers.reduce(files, &changes)?;

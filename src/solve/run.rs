@@ -9,9 +9,9 @@ use crate::graph::{Run, RunNetwork, VertexId};
 use crate::layer::Tree;
 use crate::ownership::Owned;
 use crate::sandbox::spec::{Network, Process, Root, Security, Spec};
-use crate::sandbox::{Ended, Exit, Io};
+use crate::sandbox::{Ended, Exit, Io, Remains};
 use crate::snapshot::upper::owned_below;
-use crate::snapshot::{Base, LayerId};
+use crate::snapshot::{Base, LayerId, Left};
 
 /// How many lines of a failed command's output its error shows.
 const LAST_LINES: usize = 20;
@@ -39,17 +39,17 @@ impl Solver<'_> {
         };
         let user = user::process_user(&tree, &run.user)?;
         let base = Base { tree: &tree, layers: &layers };
-        let (snapshotter, workspace, owned) = loop {
+        let (snapshotter, workspace, mounted, (owned, remains)) = loop {
             let snapshotter = self.snapshotters.get()?;
             let workspace = snapshotter.prepare(snapshots, base)?;
             let mounted = mount_all(self, run, (progress, snapshotter), cancel)?;
             let mut spec = self.spec(run, workspace.root.clone(), user.clone(), &mounted);
             spec.owned_below = owned_below(&tree);
             let result = self.run_process(id, run, &spec, cancel);
-            drop(mounted);
             match result {
-                Ok(owned) => break (snapshotter, workspace, owned),
+                Ok(left) => break (snapshotter, workspace, mounted, left),
                 Err(error) => {
+                    drop(mounted);
                     workspace.discard();
                     // Nothing of the command has run if the sandbox could not be made.
                     if !matches!(&error, StepError::Sandbox(error) if self.snapshotters.falls_back(error))
@@ -59,7 +59,10 @@ impl Solver<'_> {
                 }
             }
         };
-        let (layer, changes) = snapshotter.keep(snapshots, base, workspace, &owned)?;
+        // What was mounted may go when it is mounted no more.
+        let mounts = (remains, mounted);
+        let left = Left { owned: &owned, unmounted: Box::new(move || drop(mounts)) };
+        let (layer, changes) = snapshotter.keep(snapshots, base, workspace, left)?;
         let contents = snapshots.contents(layer, &changes)?;
         Ok((tree.apply(&changes, &contents)?, layer))
     }
@@ -116,15 +119,16 @@ impl Solver<'_> {
         run: &Run,
         spec: &Spec,
         cancel: &Cancel,
-    ) -> Result<Vec<Owned>, StepError> {
+    ) -> Result<(Vec<Owned>, Remains), StepError> {
         let mut tail = Tail::default();
         let mut hear = |stream: Stream, bytes: &[u8]| {
             tail.push(bytes);
             self.say(Event::Output { step: StepId(id.0), stream, bytes: bytes.to_vec() });
         };
-        let Ended { exit, owned } = self.sandbox.run(spec, Io::Piped(&mut hear), cancel)?;
+        let (Ended { exit, owned }, remains) =
+            self.sandbox.run(spec, Io::Piped(&mut hear), cancel)?;
         if exit.is_success() {
-            return Ok(owned);
+            return Ok((owned, remains));
         }
         let mut how = match exit {
             Exit::Code(code) => format!("exited with code {code}"),
