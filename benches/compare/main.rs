@@ -3,11 +3,11 @@
 //! `cargo bench --locked --bench compare`, as root; words after `--` choose the rows that contain one of them, `--list`
 //! names them. Needs Debian's busybox-static, docker.io, buildah, podman, skopeo, umoci, docker-registry, mmdebstrap,
 //! pigz and zstd, and some 30 GB for a while; `KILN_BENCH_BUILDKIT=DIRECTORY` adds the buildkitd and buildctl of a
-//! directory, with runc. Each round runs all programs of a row in turn; the table, in the form of `RESULTS.md`, has the
-//! medians. `limit` is a plain program that does the part of the work that nobody can do without.
+//! directory, with runc. Each round runs all programs of a row, in an order of its own; the table, in the form of
+//! `RESULTS.md`, has the medians. `limit` is a plain program that does the part of the work that nobody can do without.
 //!
-//! Little is deleted before the end: ext4 without a journal does not take an inode again soon after it was freed, and
-//! looks at each of them whenever a file is made.
+//! Everything is below `TMPDIR`, which should be on a file system with a journal. Little is deleted before the end: ext4
+//! without one does not take an inode again soon after it was freed, and looks at each of them whenever a file is made.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot make its data has failed")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its answer is a table")]
@@ -21,6 +21,7 @@ mod images;
 mod measure;
 mod registry;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::process::Command;
 
@@ -71,12 +72,13 @@ impl Asked {
     }
 }
 
-/// Measures the programs of a row in turn, several times, and returns each one's medians; none of one that failed.
+/// Measures the programs of a row, several times, and returns each one's medians; none of one that failed.
 fn costs(programs: &[Program<'_>]) -> Vec<Option<Cost>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); programs.len()];
     let mut most = vec![Some(Load::default()); programs.len()];
     for round in 0..=ROUNDS {
-        for (number, program) in programs.iter().enumerate() {
+        for number in order(programs.len(), round) {
+            let program = &programs[number];
             if most[number].is_none() {
                 continue;
             }
@@ -94,6 +96,20 @@ fn costs(programs: &[Program<'_>]) -> Vec<Option<Cost>> {
     }
     let all = costs.iter().zip(most);
     all.map(|(costs, most)| Some(Cost { most: most?, ..median(costs) })).collect()
+}
+
+/// Returns in which order the programs of a round run. It differs from round to round: what one leaves behind, memory that
+/// it has touched and freed for instance, is worth a tenth to the next.
+fn order(programs: usize, round: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..programs).collect();
+    if round > 0 {
+        order.sort_by_cached_key(|program| {
+            let mut hasher = DefaultHasher::new();
+            (program, round).hash(&mut hasher);
+            hasher.finish()
+        });
+    }
+    order
 }
 
 /// Prints the lines of a row; kiln's is the first.
