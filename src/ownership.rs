@@ -111,8 +111,8 @@ impl Ownership {
         Some(Self { uid: number(fields[0])?, gid: number(fields[1])?, device })
     }
 
-    /// Returns what a file of this owner and group says of itself if it may be believed: nobody but root could write it there, or it says no more
-    /// than that a file with root's group has another one.
+    /// Returns what a file of this owner and group says of itself if it may be believed: nobody but root could write it
+    /// there, or it says no more than that a file with root's group has another one.
     pub fn believed(self, (owner, group): (u32, u32)) -> Option<Self> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let is_group = self.device.is_none() && self.uid == owner && group == gid;

@@ -1,6 +1,7 @@
 //! The same work on several things at once, on threads that end with it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Builder;
 
 /// How many threads can compute at once; 1 where nobody knows.
 pub fn processors() -> usize {
@@ -30,7 +31,9 @@ pub fn map<T: Sync, R: Send, E: Send>(
     let mut done = match threads.min(items.len()) {
         0 | 1 => run(),
         threads => std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+            // Where no more threads are allowed, fewer do it.
+            let start = |_| Builder::new().spawn_scoped(scope, run).ok();
+            let workers: Vec<_> = (1..threads).map_while(start).collect();
             let mut done = run();
             for worker in workers {
                 match worker.join() {

@@ -39,13 +39,16 @@ struct Thread<'scope, W> {
 }
 
 impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
-    fn begin(&mut self, mut out: W) -> io::Result<()> {
+    /// Starts the thread; where none is allowed, that is tried again a while later.
+    fn begin(&mut self, out: W) {
+        let (give, given) = channel::<W>();
         let (full, filled) = channel::<Vec<u8>>();
         let (emptied, empty) = channel();
         for _ in 0..PIECES {
             drop(emptied.send(Vec::new()));
         }
         let work = move || {
+            let mut out = given.recv().map_err(io::Error::other)?;
             while let Ok(piece) = filled.recv() {
                 out.write_all(&piece)?;
                 drop(emptied.send(piece));
@@ -53,9 +56,13 @@ impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
             out.flush()?;
             Ok(out)
         };
-        let handle = Builder::new().name("write behind".into()).spawn_scoped(self.scope, work)?;
-        self.thread = Some(Thread { full, empty, handle });
-        Ok(())
+        match Builder::new().name("write behind".into()).spawn_scoped(self.scope, work) {
+            Ok(handle) => {
+                drop(give.send(out));
+                self.thread = Some(Thread { full, empty, handle });
+            }
+            Err(_) => (self.out, self.written) = (Some(out), 0),
+        }
     }
 
     fn finish(mut self) -> io::Result<W> {
@@ -68,7 +75,7 @@ impl<'scope, W: Write + Send + 'scope> Behind<'scope, '_, W> {
                 out.flush()?;
                 Ok(out)
             }
-            (None, None) => Err(io::Error::other("no thread could be started")),
+            (None, None) => Err(gone()),
         }
     }
 }
@@ -77,16 +84,15 @@ impl<'scope, W: Write + Send + 'scope> Write for Behind<'scope, '_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(thread) = &self.thread {
             // Both fail only if the thread has ended, with an error that is returned at the end.
-            let ended = || io::Error::other("what is behind cannot be written");
-            let mut piece = thread.empty.recv().map_err(|_| ended())?;
+            let mut piece = thread.empty.recv().map_err(|_| gone())?;
             piece.clear();
             piece.extend_from_slice(bytes);
-            thread.full.send(piece).map_err(|_| ended())?;
+            thread.full.send(piece).map_err(|_| gone())?;
             return Ok(bytes.len());
         }
         match self.out.take() {
             Some(out) if self.written >= SMALL => {
-                self.begin(out)?;
+                self.begin(out);
                 self.write(bytes)
             }
             Some(mut out) => {
@@ -95,7 +101,7 @@ impl<'scope, W: Write + Send + 'scope> Write for Behind<'scope, '_, W> {
                 self.written += written.as_ref().map_or(0, |count| *count);
                 written
             }
-            None => Err(io::Error::other("no thread could be started")),
+            None => Err(gone()),
         }
     }
 
@@ -103,6 +109,10 @@ impl<'scope, W: Write + Send + 'scope> Write for Behind<'scope, '_, W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("what is behind is gone")
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ fn keep(order: Order, stdin: Option<OwnedFd>, socket: &UnixStream) -> Result<(Re
     }
 }
 
-/// Waits until pid 1 has told how the command ended, or is gone; returns what it told.
+/// Waits until pid 1 has told all that it has to tell: how the command ended, or nothing of that, and it is gone.
 fn attend(
     first: Pid,
     notes: &mut File,
@@ -167,11 +167,10 @@ fn attend(
                 read => told.read(&buffer[..read]),
             }
         }
-        if told.exited.is_some() {
-            return Ok(told);
-        }
     }
-    waitpid(Some(first), WaitOptions::empty())?;
+    if told.exited.is_none() {
+        waitpid(Some(first), WaitOptions::empty())?;
+    }
     Ok(told)
 }
 
@@ -226,6 +225,8 @@ fn be_first(order: &Order, mut notes: File) -> ! {
         Err(failure) => Note::Failed(failure),
     };
     let sent = send(&mut notes, &note);
+    // The keeper reports now: whatever the notes say, it does not before the root is closed to writing.
+    drop(notes);
     // This ends every process of the namespace and unmounts everything.
     sys::exit_now(u8::from(sent.is_err()))
 }

@@ -160,7 +160,7 @@ impl Keeper {
         self.socket.write_all(&bytes)
     }
 
-    /// Passes output on until the keeper has ended; returns what it reported.
+    /// Passes output on until the keeper has reported, or is gone; returns what it reported.
     fn follow(&mut self, io: Io<'_>, cancel: &Cancel) -> io::Result<Vec<u8>> {
         let mut nothing = |_: Stream, _: &[u8]| {};
         let sink = match io {
@@ -187,7 +187,7 @@ impl Keeper {
                 break;
             }
         }
-        // A command may have given its output to a process outside, which keeps the pipe open: only what is there.
+        // The keeper keeps the pipes open, and so may a process outside to which a command has given them: only what is there.
         for output in &mut outputs {
             while output.pass_on(sink)? && output.is_ready()? {}
         }

@@ -1,7 +1,7 @@
 //! Mount points: found beneath the new root, made where they are missing, and removed afterwards.
 //!
 //! Links in the image are followed as the image means them, never out of the root. What is made is noted, so that the
-//! keeper can remove it from the upper directory when the sandbox is gone: a made directory if it is still empty, a
+//! keeper can remove it from the upper directory when the command is gone: a made directory if it is still empty, a
 //! made file if it still has no content, and a directory that was copied up for this alone if nothing has touched
 //! it. Modification times of parents are put back each time. Mount points inside other mounts are not noted: they are
 //! not part of the root.

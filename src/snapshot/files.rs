@@ -20,42 +20,45 @@ use crate::layer::{Xattrs, is_overlay_xattr};
 use crate::parallel;
 
 const BUFFER: usize = 256 << 10;
+/// Larger files are hashed in one piece, lest the list of their pieces becomes large too.
+const LARGEST: u64 = 1 << 40;
+
+/// What one of the threads that read files reads them with.
+pub struct Reader<'a> {
+    /// Holds anything.
+    buffer: Vec<u8>,
+    /// How many threads may hash a large file.
+    threads: usize,
+    cancel: &'a Cancel,
+}
 
 /// Hashes files on all cores; results are in the order of `paths`. It fails once the user asks to stop.
 pub fn hash_files<P: AsRef<Path> + Sync>(
     paths: &[P],
     cancel: &Cancel,
 ) -> Result<Vec<ContentDigest>> {
-    of_files(paths, |path, buffer| {
+    of_files(paths, cancel, |path, reader| {
         let path = path.as_ref();
-        hash(&mut open(path)?, buffer, cancel)
-            .map_err(|error| PathError::of("read", path)(error).into())
+        reader.hash(&mut open(path)?).map_err(|error| PathError::of("read", path)(error).into())
     })
 }
 
-/// Reads files on all cores, each with a buffer that may hold anything; results are in the order of `files`.
+/// Does `read` with files on all cores; results are in the order of `files`.
 pub fn of_files<T: Sync, R: Send, E: Send>(
     files: &[T],
-    read: impl Fn(&T, &mut [u8]) -> std::result::Result<R, E> + Sync,
+    cancel: &Cancel,
+    read: impl Fn(&T, &mut Reader<'_>) -> std::result::Result<R, E> + Sync,
 ) -> std::result::Result<Vec<R>, E> {
     const BATCH: usize = 64;
     let batches: Vec<&[T]> = files.chunks(BATCH).collect();
-    let done = parallel::map(parallel::processors(), &batches, |batch| {
-        let mut buffer = vec![0; BUFFER];
-        batch.iter().map(|file| read(file, &mut buffer)).collect::<std::result::Result<Vec<R>, E>>()
+    let processors = parallel::processors();
+    // Of many batches others are read while one has a large file.
+    let threads = (2 * processors / batches.len().max(1)).clamp(1, processors);
+    let done = parallel::map(processors, &batches, |batch| {
+        let mut reader = Reader { buffer: vec![0; BUFFER], threads, cancel };
+        batch.iter().map(|file| read(file, &mut reader)).collect::<std::result::Result<Vec<R>, E>>()
     })?;
     Ok(done.into_iter().flatten().collect())
-}
-
-/// Reads a file with its attributes, with a buffer that may hold anything.
-pub fn read_file(
-    path: &Path,
-    buffer: &mut [u8],
-    cancel: &Cancel,
-) -> Result<(ContentDigest, Xattrs)> {
-    let mut file = open(path)?;
-    let content = hash(&mut file, buffer, cancel).map_err(PathError::of("read", path))?;
-    Ok((content, read_xattrs(&Attributed::File(&file), path, FileType::RegularFile)?))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -65,38 +68,48 @@ fn open(path: &Path) -> Result<File> {
     Ok(file.into())
 }
 
-fn hash(file: &mut File, buffer: &mut [u8], cancel: &Cancel) -> io::Result<ContentDigest> {
-    let mut hasher = ContentHasher::new();
-    let mut is_first = true;
-    loop {
-        check(cancel)?;
-        match file.read(buffer)? {
-            0 => return Ok(hasher.content()),
-            // What fills the buffer may be large; of the others nobody needs to ask for the size.
-            n if is_first && n == buffer.len() => {
-                if let Some(content) = hash_pieces(file, cancel)? {
-                    return Ok(content);
-                }
-                hasher.update(&buffer[..n]);
-            }
-            n => hasher.update(&buffer[..n]),
-        }
-        is_first = false;
+impl Reader<'_> {
+    /// Reads a file with its attributes. It fails once the user asks to stop.
+    pub fn read(&mut self, path: &Path) -> Result<(ContentDigest, Xattrs)> {
+        let mut file = open(path)?;
+        let content = self.hash(&mut file).map_err(PathError::of("read", path))?;
+        Ok((content, read_xattrs(&Attributed::File(&file), path, FileType::RegularFile)?))
     }
-}
 
-/// Hashes a file in pieces; `None` if it has no two of them, or became shorter meanwhile.
-fn hash_pieces(file: &File, cancel: &Cancel) -> io::Result<Option<ContentDigest>> {
-    let size = file.metadata()?.len();
-    let starts: Vec<u64> = (0..size.div_ceil(Piece::SIZE)).map(|n| n * Piece::SIZE).collect();
-    if starts.len() < 2 {
-        return Ok(None);
+    fn hash(&mut self, file: &mut File) -> io::Result<ContentDigest> {
+        let mut hasher = ContentHasher::new();
+        let mut is_first = true;
+        loop {
+            check(self.cancel)?;
+            let n = file.read(&mut self.buffer)?;
+            if n == 0 {
+                return Ok(hasher.content());
+            }
+            // What fills the buffer may be large; of the others nobody needs to ask for the size.
+            if is_first
+                && n == self.buffer.len()
+                && let Some(content) = self.hash_pieces(file)?
+            {
+                return Ok(content);
+            }
+            hasher.update(&self.buffer[..n]);
+            is_first = false;
+        }
     }
-    let pieces = parallel::map(parallel::processors(), &starts, |start| {
-        hash_piece(file, *start..size.min(start + Piece::SIZE), cancel)
-    })?;
-    let pieces: Option<Vec<Piece>> = pieces.into_iter().collect();
-    Ok(pieces.and_then(|pieces| Piece::join(&pieces)))
+
+    /// Hashes a file in pieces; `None` if it has no two of them, or became shorter meanwhile.
+    fn hash_pieces(&self, file: &File) -> io::Result<Option<ContentDigest>> {
+        let size = file.metadata()?.len();
+        if self.threads < 2 || !(Piece::SIZE + 1..=LARGEST).contains(&size) {
+            return Ok(None);
+        }
+        let starts: Vec<u64> = (0..size.div_ceil(Piece::SIZE)).map(|n| n * Piece::SIZE).collect();
+        let pieces = parallel::map(self.threads, &starts, |start| {
+            hash_piece(file, *start..size.min(start + Piece::SIZE), self.cancel)
+        })?;
+        let pieces: Option<Vec<Piece>> = pieces.into_iter().collect();
+        Ok(pieces.and_then(|pieces| Piece::join(&pieces)))
+    }
 }
 
 fn hash_piece(file: &File, range: Range<u64>, cancel: &Cancel) -> io::Result<Option<Piece>> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
-use super::files::{of_files, read_file, xattrs};
+use super::files::{of_files, xattrs};
 use super::{Result, SnapshotError, flavour};
 use crate::digest::ContentDigest;
 use crate::event::Cancel;
@@ -82,8 +82,8 @@ impl Upper {
             walk.directory(&directory)?;
         }
         let Walk { mut found, files, .. } = walk;
-        let read = of_files(&files, |index, buffer| {
-            read_file(&self.files.join(found[*index].0.as_path()), buffer, cancel)
+        let read = of_files(&files, cancel, |index, reader| {
+            reader.read(&self.files.join(found[*index].0.as_path()))
         })?;
         for (index, (digest, xattrs)) in files.iter().zip(read) {
             let Found::Other { kind, meta, .. } = &mut found[*index].1 else { continue };
@@ -145,7 +145,7 @@ struct Walk<'a> {
     owned: HashMap<Origin, (u32, u32)>,
     wanted: &'a mut dyn FnMut(&TreePath, &Stat) -> bool,
     found: Vec<(TreePath, Found)>,
-    /// Which of `found` are regular files that must be hashed.
+    /// Which of `found` are regular files, whose contents and attributes are to be read.
     files: Vec<usize>,
     /// Directories that are still to be read: commands nest them deeper than a stack, or the limit of open files, is.
     pending: Vec<TreePath>,

@@ -39,17 +39,17 @@ impl Solver<'_> {
         };
         let user = user::process_user(&tree, &run.user)?;
         let base = Base { tree: &tree, layers: &layers };
-        let (snapshotter, workspace, mounted, (owned, remains)) = loop {
+        let (snapshotter, workspace, (owned, remains)) = loop {
             let snapshotter = self.snapshotters.get()?;
             let workspace = snapshotter.prepare(snapshots, base)?;
             let mounted = mount_all(self, run, (progress, snapshotter), cancel)?;
             let mut spec = self.spec(run, workspace.root.clone(), user.clone(), &mounted);
             spec.owned_below = owned_below(&tree);
             let result = self.run_process(id, run, &spec, cancel);
+            drop(mounted);
             match result {
-                Ok(left) => break (snapshotter, workspace, mounted, left),
+                Ok(left) => break (snapshotter, workspace, left),
                 Err(error) => {
-                    drop(mounted);
                     workspace.discard();
                     // Nothing of the command has run if the sandbox could not be made.
                     if !matches!(&error, StepError::Sandbox(error) if self.snapshotters.falls_back(error))
@@ -59,9 +59,7 @@ impl Solver<'_> {
                 }
             }
         };
-        // What was mounted may go when it is mounted no more.
-        let mounts = (remains, mounted);
-        let left = Left { owned: &owned, unmounted: Box::new(move || drop(mounts)) };
+        let left = Left { owned: &owned, unmounted: Box::new(move || drop(remains)) };
         let (layer, changes) = snapshotter.keep(snapshots, base, workspace, left)?;
         let contents = snapshots.contents(layer, &changes)?;
         Ok((tree.apply(&changes, &contents)?, layer))

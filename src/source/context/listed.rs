@@ -184,9 +184,9 @@ impl Reading<'_> {
                 is_new: false,
             }));
         }
-        let read = files::of_files(&unread, |index, buffer| {
+        let read = files::of_files(&unread, self.cancel, |index, reader| {
             let path = self.context.root.join(entries[*index].0.as_path());
-            let (content, mut xattrs) = files::read_file(&path, buffer, self.cancel)?;
+            let (content, mut xattrs) = reader.read(&path)?;
             // A file of somebody's state root.
             xattrs.remove(crate::ownership::ATTRIBUTE.as_bytes());
             Ok::<_, SourceError>(Digested { content, xattrs, is_new: true })
