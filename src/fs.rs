@@ -10,6 +10,7 @@ mod reopened;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -276,6 +277,15 @@ pub fn replace_with_directory(path: &Path, parts: &[&[u8]], scratch: &Path) -> R
     replace_and(path, parts, scratch, || create_dir_all(parent).map(|()| true))
 }
 
+/// Makes a file with a name of its own that only its owner may open; it goes with what is returned.
+pub fn new_file_in(directory: &Path, prefix: &str) -> io::Result<tempfile::NamedTempFile> {
+    // What makes the file by itself hides the number of an error, and with that what can be done about it.
+    tempfile::Builder::new().prefix(prefix).make_in(directory, |path| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).open(path)
+    })
+}
+
 /// Asks `mend` if there is no such place; if it says that it is mended the same file is used again.
 fn replace_and(
     path: &Path,
@@ -284,7 +294,7 @@ fn replace_and(
     mend: impl FnOnce() -> Result<bool>,
 ) -> Result<()> {
     let fail = PathError::of("write", path);
-    let mut file = tempfile::NamedTempFile::new_in(scratch).map_err(&fail)?;
+    let mut file = new_file_in(scratch, ".tmp").map_err(&fail)?;
     parts.iter().try_for_each(|part| file.write_all(part)).map_err(&fail)?;
     let persisted = match file.persist(path) {
         Err(failed) if failed.error.kind() == io::ErrorKind::NotFound && mend()? => {

@@ -148,7 +148,7 @@ impl Store {
 
     fn new_file(&self) -> Result<tempfile::NamedTempFile> {
         // Blobs hold nothing that their image does not hold; the root's own mode guards them.
-        let file = tempfile::Builder::new().prefix("b").tempfile_in(&self.scratch);
+        let file = fs::new_file_in(&self.scratch, "b");
         Ok(file.map_err(PathError::of("create a file in", &self.scratch))?)
     }
 
