@@ -105,11 +105,11 @@ impl Snapshotter for Copied {
         snapshots: Snapshots<'_>,
         base: Base<'_>,
         workspace: Workspace,
-        Left { owned, unmounted }: Left<'_>,
+        Left { owned, remains }: Left<'_>,
     ) -> Result<(LayerId, Changes)> {
         let changes =
             diff_upper(base.tree, found(base, &workspace, (owned, &snapshots.canceled_by()))?);
-        unmounted();
+        drop(remains);
         // The directory is no layer's, and none that an overlay could use is needed here.
         let contents = DirectoryContents::open(&workspace.upper.files)?;
         let layer = snapshots.commit_packed(&changes, &contents)?;

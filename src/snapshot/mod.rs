@@ -38,6 +38,7 @@ use crate::layer::{
     packed_size,
 };
 use crate::ownership::Owned;
+use crate::sandbox::Remains;
 use crate::sandbox::spec::{Root, Scratch};
 use crate::store::{Store, StoreError};
 
@@ -75,8 +76,8 @@ impl Workspace {
 pub struct Left<'a> {
     /// What files cannot say of themselves.
     pub owned: &'a [Owned],
-    /// Waits until the file system is mounted nowhere: to be called before it becomes a layer.
-    pub unmounted: Box<dyn FnOnce() + 'a>,
+    /// Its mounts: to be dropped before the file system becomes a layer.
+    pub remains: Remains,
 }
 
 /// How a tree is made ready to be mounted in a sandbox.

@@ -37,12 +37,12 @@ impl Snapshotter for Overlaid {
         snapshots: Snapshots<'_>,
         base: Base<'_>,
         workspace: Workspace,
-        Left { owned, unmounted }: Left<'_>,
+        Left { owned, remains }: Left<'_>,
     ) -> Result<(LayerId, Changes)> {
         let files = &workspace.upper.files;
         remove_copies(base.tree, files)?;
         let found = workspace.upper.read(base.tree, owned, &snapshots.canceled_by())?;
-        unmounted();
+        drop(remains);
         let leftovers = Leftovers::of(&found);
         let changes = diff_upper(base.tree, found);
         leftovers.reduce(files, &changes)?;

@@ -59,7 +59,7 @@ impl Solver<'_> {
                 }
             }
         };
-        let left = Left { owned: &owned, unmounted: Box::new(move || drop(remains)) };
+        let left = Left { owned: &owned, remains };
         let (layer, changes) = snapshotter.keep(snapshots, base, workspace, left)?;
         let contents = snapshots.contents(layer, &changes)?;
         Ok((tree.apply(&changes, &contents)?, layer))
