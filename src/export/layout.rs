@@ -102,7 +102,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes all into one tar, behind a thread that reads and verifies; of two errors the one of what is written is the
+    /// Reads and verifies all, and has it written as one tar by a thread behind; of two errors the one of writing is the
     /// cause.
     fn bundle<W: Write + Send>(
         &self,
